@@ -236,7 +236,7 @@ def webhooks(settings: Settings, webhook_id: str) -> int:
 
 def worker(settings: Settings, listener: int, control: int) -> int:
     # Until the worker serves, it makes hardly anything but what it keeps: searching that for garbage takes a fifth of
-    # the time of its start. `worker.serving` does so once.
+    # the time of its start.
     gc.disable()
     from service.processes import worker
 

@@ -1,6 +1,6 @@
 """HTTP routes of accounts: `/auth` and `/users`."""
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.accounts import models
 from service.accounts.account_deletion import AccountDeletion
@@ -13,6 +13,7 @@ from service.common.identity import Identity
 from service.common.ids import path_id
 from service.common.profiles import Profile
 from service.http.authentication import Authentication, bearer, user_agent
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import (
     LOOKUP,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 from sanic.exceptions import RequestTimeout, SanicException
 
 from service.attachments.access import LinkOrToken
@@ -20,6 +20,7 @@ from service.common.errors import LoaError, NotFound, TooLarge, Unavailable, Val
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.byte_range import byte_range
 from service.http.content_disposition import content_disposition
 from service.http.endpoint import endpoint, json_response

@@ -1,6 +1,6 @@
 """All HTTP routes of the chat, with those of presence and the upgrade to the chat socket."""
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.chat import (
     conversation_routes,
@@ -25,6 +25,7 @@ from service.common.models import ConnectionQuery
 from service.common.moderation import Moderators
 from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import LOOKUP, RateLimits
 from service.http.shielded_tasks import ShieldedTasks

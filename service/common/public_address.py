@@ -11,6 +11,10 @@ SPECIAL = tuple(map(ip_network, ("2001::/23", "2001:db8::/32", "3fff::/20", "100
 """For protocols, documentation and carriers' own networks. Older versions of Python take some of them for public."""
 
 
+class PrivateAddress(OSError):
+    """A host has no address on the public internet."""
+
+
 def is_public_address(text: str) -> bool:
     """Return whether `text` is an address on the public internet. Raises ValueError if it is not an address at all.
 

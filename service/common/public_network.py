@@ -6,14 +6,10 @@ import ssl
 import certifi
 from aiohttp import AddrInfoType, TCPConnector, ThreadedResolver
 
-from service.common.public_address import is_public_address
+from service.common.public_address import PrivateAddress, is_public_address
 
 IDLE_TIMEOUT = 30.0
 """Seconds for which an idle connection is kept; the next one resolves the name again."""
-
-
-class PrivateAddress(OSError):
-    """The host has no address on the public internet."""
 
 
 def connector(*, allow_private: bool, connections: int, tls: ssl.SSLContext | None) -> TCPConnector:

@@ -4,12 +4,13 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
-from yarl import URL
+from service.common.public_address import PrivateAddress
 
-from service.common.public_network import PrivateAddress, connector
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
 
 BODY_TIMEOUT = 1.0
 MAX_BODY_BYTES = 16_384
@@ -42,6 +43,12 @@ class PublicPost:
 
         Raises TimeoutError, PrivateAddress, ConnectionFailed.
         """
+        if not self._session:
+            # Only now, and in a thread: it takes 80 ms, a tenth of a worker's start, and few workers post.
+            await asyncio.to_thread(import_module, "service.common.public_network")
+        from aiohttp import ClientConnectorError, ClientError
+        from yarl import URL
+
         session = self._session = self._session or self._new_session()
         try:
             async with asyncio.timeout(timeout) as deadline:
@@ -65,7 +72,11 @@ class PublicPost:
         if self._session:
             await self._session.close()
 
-    def _new_session(self) -> ClientSession:
+    def _new_session(self) -> "ClientSession":
+        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+
+        from service.common.public_network import connector
+
         return ClientSession(
             connector=connector(allow_private=self._allow_private, connections=self._connections, tls=self._tls),
             cookie_jar=DummyCookieJar(),
@@ -76,8 +87,10 @@ class PublicPost:
         )
 
 
-async def _skip_body(response: ClientResponse) -> None:
+async def _skip_body(response: "ClientResponse") -> None:
     """Read the beginning of a response's body."""
+    from aiohttp import ClientError
+
     size = 0
     with suppress(TimeoutError, ClientError):
         async with asyncio.timeout(BODY_TIMEOUT):

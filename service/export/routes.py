@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Any
 
 import structlog
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.attachments.transfer_slots import TransferSlots
 from service.common.errors import LoaError, NotFound
@@ -13,6 +13,7 @@ from service.common.identity import Identity
 from service.export.models import ExportLine
 from service.export.user_export import UserExport
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint
 from service.http.limits import EXPORTING
 from service.http.request_deadlines import self_timed

@@ -5,11 +5,12 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common.close_reasons import CLOSE_REASONS, GONE
 from service.common.encoding import dumps
 from service.http.asset import Asset, LazyAssets
+from service.http.blueprint import Blueprint
 from service.http.errors import CLOSING_ERRORS
 from service.http.examples import example
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from pydantic import BaseModel
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common.errors import Unavailable
 from service.datastores.redis import REDIS_ERRORS
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 
 PING_TIMEOUT = 1.0

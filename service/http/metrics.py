@@ -1,9 +1,10 @@
 """`GET /metrics` for Prometheus."""
 
 from prometheus_client import CONTENT_TYPE_LATEST
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 from sanic.response import raw
 
+from service.http.blueprint import Blueprint
 from service.http.shared_reading import SharedReading
 from service.telemetry.metrics import Metrics
 

@@ -11,13 +11,14 @@ from http import HTTPStatus
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
-from sanic import Blueprint, HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Request, Sanic
 
 from config.settings import MAX_ATTACHMENT_BYTES
 from service.common import ids
 from service.common.encoding import dumps
 from service.common.errors import LoaError, OriginNotAllowed, ValidationFailed
 from service.http.asset import Asset, LazyAssets
+from service.http.blueprint import Blueprint
 from service.http.docs import render
 from service.http.errors import ERRORS, Problem, problem
 from service.http.examples import EXAMPLES

@@ -62,7 +62,9 @@ def add_head_and_options(app: Sanic[Any, Any]) -> None:
     signals again for each route, which takes a sixth of the start of a worker.
     """
     for group in list(app.router.groups.values()):
-        add = partial(app.add_route, uri=group.uri, strict_slashes=group.strict, unquote=group.unquote)
+        add = partial(
+            app.add_route, uri=group.uri, strict_slashes=group.strict, unquote=group.unquote, error_format="json"
+        )
         methods = sorted(group.methods)
         for route in group:
             if "GET" in route.methods and "HEAD" not in methods and not is_connection(route.handler):

@@ -1,11 +1,12 @@
 """HTTP routes of reports and moderation."""
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common import errors
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import REPORTING, WRITING
 from service.moderation import models

@@ -1,12 +1,13 @@
 """HTTP routes of notifications. The stream and the socket are in `stream.py` and `socket.py`."""
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common.errors import NotFound
 from service.common.identity import Identity, Verifier
 from service.common.ids import path_id
 from service.edge.connection_opener import ConnectionOpener
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING, RateLimits
 from service.notifications import socket, stream

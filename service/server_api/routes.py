@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 
 from service.chat.models import Message
 from service.common.errors import Banned, Forbidden, NonceReused, NotFound
 from service.http.authentication import Authenticator
+from service.http.blueprint import Blueprint
 from service.http.endpoint import endpoint, json_response
 from service.http.limits import ANNOUNCING, DELETING, NOTIFYING, SERVER_WRITING
 from service.server_api.conversations import ServerConversations

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 from sanic.exceptions import NotFound
 
 from service.http.asset import Asset, LazyAssets
+from service.http.blueprint import Blueprint
 from service.web.page import PAGE, build_page
 
 ROOT = Path(__file__).parent

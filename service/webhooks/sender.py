@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from standardwebhooks.webhooks import Webhook
 
-from service.common.public_network import PrivateAddress
+from service.common.public_address import PrivateAddress
 from service.common.public_post import ConnectionFailed, PublicPost
 
 ANSWER_TIMEOUT = 15.0

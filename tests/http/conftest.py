@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field
-from sanic import Blueprint, HTTPResponse, Request, Sanic
+from sanic import HTTPResponse, Request, Sanic
 from sanic.response import empty
 
 from service.common.errors import NotFound, TokenExpired, TokenInvalid, TokenMissing
@@ -15,6 +15,7 @@ from service.common.identity import Identity
 from service.common.models import ConnectionQuery, Input, Query
 from service.http import compressed_json, error_handler, headers, openapi, sanic_ext_setup, shielded_tasks
 from service.http.authentication import Authentication
+from service.http.blueprint import Blueprint
 from service.http.body import MAX_BODY_BYTES
 from service.http.endpoint import connection, endpoint, json_response
 from service.http.limits import RateLimit, RateLimits

@@ -3,12 +3,13 @@
 import hmac
 from pathlib import Path
 
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import HTTPResponse, Request
 from sanic.response import json
 
 from service.common.errors import NotFound, TokenInvalid, TokenMissing
 from service.http.asset import Asset
 from service.http.authentication import bearer
+from service.http.blueprint import Blueprint
 from service.http.limits import SIGN_IN_ADDRESS, RateLimits, address
 from service.telemetry.metrics import Metrics
 from service.web.routes import CONTENT_TYPES, HEADERS
