@@ -3,10 +3,14 @@
 import io
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 from PIL import Image
+from sanic import Sanic
 
 from config.settings import Settings
 from service.accounts.passwords import Passwords
@@ -14,36 +18,75 @@ from service.app import create_app
 from service.datastores.mongo import Mongo
 from service.http.strict_protocol import StrictHttpProtocol
 from service.services import Services
-from service.stores import Stores
+from tests.conftest import SECRET, Datastores, drop_database
 from tests.notifications.api_user import ApiUser
 from tests.rest import RestClient, serving
 
 MAX_BYTES = 1_000_000
+UPLOADED = ("attachments", "attachments.files", "attachments.chunks", "posts", "comments")
+"""Collections that are empty when a test begins which asks for `emptied`."""
 
 
-@pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch) -> Services:
-    """The services of `client`, which are complete once it is."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that share a service in the event loop of their module."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "served" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+class Served(NamedTuple):
+    client: RestClient
+    services: Services
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(datastores: Datastores) -> AsyncIterator[Served]:
+    """The whole service, which takes files of up to MAX_BYTES, and which all tests of a module share."""
+    uri = datastores.database(f"test_{uuid4().hex}")
+    settings = Settings(
+        host="127.0.0.1",
+        port=0,
+        mongodb_uri=uri,
+        redis_url=datastores.redis_url,
+        jwt_secret=SECRET,
+        attachment_max_bytes=MAX_BYTES,
+        rate_limits="off",
+    )
     found = Services.__new__(Services)
 
     def build(*args: Any, **options: Any) -> Services:
         Services.__init__(found, *args, **options)
         return found
 
-    monkeypatch.setattr("service.app.Services", build)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+        patch.setattr("service.app.Services", build)
+        app = create_app(settings=settings)
+    try:
+        await found.stores.create_indexes()
+        async with serving(app, StrictHttpProtocol) as client:
+            yield Served(client, found)
+    finally:
+        Sanic.unregister_app(app)
+        await drop_database(uri)
 
 
 @pytest.fixture
-async def client(
-    settings: Settings, mongo: Mongo, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[RestClient]:
-    """The whole service, which takes files of up to MAX_BYTES."""
-    monkeypatch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
-    await Stores.build(mongo.database).create_indexes()
-    limited = settings.model_copy(update={"attachment_max_bytes": MAX_BYTES})
-    async with serving(create_app(settings=limited), StrictHttpProtocol) as client:
-        yield client
+def client(served: Served) -> RestClient:
+    return served.client
+
+
+@pytest.fixture
+def services(served: Served) -> Services:
+    return served.services
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def emptied(served: Served) -> Mongo:
+    """The database of `client`, without what earlier tests have stored in UPLOADED."""
+    for name in UPLOADED:
+        await served.services.mongo.database[name].delete_many({})
+    return served.services.mongo
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

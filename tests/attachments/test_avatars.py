@@ -13,7 +13,7 @@ from tests.rest import RestClient
 
 
 async def test_an_uploaded_image_becomes_the_avatar_that_everyone_sees(
-    client: RestClient, services: Services, mongo: Mongo
+    client: RestClient, services: Services, emptied: Mongo
 ) -> None:
     """By a URL without a token. The next one replaces it, and its file is deleted; so is the last one."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
@@ -29,7 +29,7 @@ async def test_an_uploaded_image_becomes_the_avatar_that_everyone_sees(
         image.headers[name] for name in ("x-content-type-options", "content-security-policy")
     )
     # What is used is kept, also with the URL that the profile has; what it replaces is not.
-    await mongo.database.attachments.update_many({}, {"$set": {"expires_at": now() - timedelta(hours=1)}})
+    await emptied.database.attachments.update_many({}, {"$set": {"expires_at": now() - timedelta(hours=1)}})
     await services.attachments.sweep()
     assert 404 == (await client.get(second["url"])).status_code
     assert profile == await ann.call("patch", "/users/me", 200, json={"avatar": profile["avatar"]})
@@ -40,7 +40,7 @@ async def test_an_uploaded_image_becomes_the_avatar_that_everyone_sees(
     await ann.call("patch", "/users/me", 200, json={"avatar": None})
     assert 404 == (await client.get(changed["avatar"])).status_code
     async with asyncio.timeout(10):
-        while not await empty(mongo):
+        while not await empty(emptied):
             await asyncio.sleep(0.01)
 
 

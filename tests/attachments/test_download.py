@@ -124,9 +124,9 @@ async def test_the_downloads_of_one_client_are_limited(
         assert 200 == (await client.head(attachment["url"])).status_code
 
 
-async def test_what_has_lost_its_bytes_is_not_found(client: RestClient, mongo: Mongo) -> None:
+async def test_what_has_lost_its_bytes_is_not_found(client: RestClient, emptied: Mongo) -> None:
     user = await ApiUser.register(client)
     url = (await upload(user, b"xyz"))["url"]
-    await mongo.database["attachments.chunks"].delete_many({})
+    await emptied.database["attachments.chunks"].delete_many({})
     assert 404 == (await client.get(url)).status_code
     assert 404 == (await client.get(f"{url.partition('/thumbnail')[0]}".replace("?", "/thumbnail?"))).status_code

@@ -135,19 +135,19 @@ async def test_two_messages_at_the_same_time_share_no_attachment(client: RestCli
 
 @pytest.mark.parametrize("nonce", ["n", None])
 async def test_a_crash_between_claim_and_message_loses_nothing(
-    client: RestClient, mongo: Mongo, nonce: str | None
+    client: RestClient, emptied: Mongo, nonce: str | None
 ) -> None:
     """The repeated message gets the attachments, and no other message does."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
     group = await Group.of(ann, bob)
     file = await upload(ann, b"x")
     claim = Claim("message", ObjectId(group.id), ObjectId(ann.id), None, repeatable_nonce(nonce, [file["id"]]))
-    assert (await AttachmentStore(mongo.database).claim({claim: [ObjectId(file["id"])]}))[claim]
+    assert (await AttachmentStore(emptied.database).claim({claim: [ObjectId(file["id"])]}))[claim]
     assert 422 == (await group.send(ann, file, nonce="other", status=422))["status"]
     assert [file] == (await group.send(ann, file, nonce=nonce))["attachments"]
 
 
-async def test_deleting_the_message_deletes_its_attachments(client: RestClient, mongo: Mongo) -> None:
+async def test_deleting_the_message_deletes_its_attachments(client: RestClient, emptied: Mongo) -> None:
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
     group = await Group.of(ann, bob)
     message = await group.send(ann, await upload(ann, encoded(photo(), "PNG")), content="Look")
@@ -156,7 +156,7 @@ async def test_deleting_the_message_deletes_its_attachments(client: RestClient, 
     deleted = await ann.call("delete", f"{group.path}/messages/{message['id']}", 200)
     assert [] == deleted["attachments"]
     async with asyncio.timeout(5):
-        while not await empty(mongo):
+        while not await empty(emptied):
             await asyncio.sleep(0.01)
     text = await group.send(ann, content="No file")
     assert 422 == (await ann.call("patch", f"{group.path}/messages/{text['id']}", 422, json={"content": ""}))["status"]
@@ -186,7 +186,7 @@ async def test_who_does_not_see_the_message_does_not_see_its_attachments(client:
 
 
 async def test_unused_attachments_are_deleted(
-    services: Services, client: RestClient, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+    services: Services, client: RestClient, emptied: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that nobody has used, those of a message that was never stored, and what a deletion has left."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
@@ -198,16 +198,16 @@ async def test_unused_attachments_are_deleted(
     message = await group.send(ann, left)
     claim = Claim("message", ObjectId(group.id), ObjectId(ann.id), ObjectId())
     await services.stores.attachments.claim({claim: [ObjectId(claimed["id"])]})
-    await mongo.database["messages"].update_one({"_id": ObjectId(message["id"])}, {"$set": {"attachments": []}})
+    await emptied.database["messages"].update_one({"_id": ObjectId(message["id"])}, {"$set": {"attachments": []}})
     await services.stores.attachments.insert({"_id": ObjectId(), "user_id": ObjectId(ann.id)})
     assert 5 == await services.attachments.sweep()
     assert 0 == await services.attachments.sweep()
     assert [True, False, False, False] == [await reads(ann, each) for each in (used, unused, claimed, left)]
-    assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in COLLECTIONS]
+    assert [1, 1, 1] == [await emptied.database[name].count_documents({}) for name in COLLECTIONS]
 
 
 async def test_what_is_used_at_the_last_moment_is_kept(
-    services: Services, client: RestClient, monkeypatch: pytest.MonkeyPatch
+    services: Services, client: RestClient, emptied: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sweep has found three expired attachments. One is used before it withdraws them, one after that, and what has
     the third is about to be deleted."""
@@ -233,7 +233,7 @@ async def test_what_is_used_at_the_last_moment_is_kept(
 
 
 async def test_the_attachments_of_a_deleted_user_are_deleted(
-    services: Services, client: RestClient, mongo: Mongo
+    services: Services, client: RestClient, emptied: Mongo
 ) -> None:
     """Used or not; those of others stay."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
@@ -242,5 +242,5 @@ async def test_the_attachments_of_a_deleted_user_are_deleted(
     await upload(ann, b"unused")
     kept = await upload(bob, b"kept")
     await services.attached.remove_of_user(ann.id)
-    assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in COLLECTIONS]
+    assert [1, 1, 1] == [await emptied.database[name].count_documents({}) for name in COLLECTIONS]
     assert await reads(bob, kept)

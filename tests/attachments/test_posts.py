@@ -50,7 +50,7 @@ async def test_what_is_used_is_not_used_again(client: RestClient) -> None:
 
 
 async def test_a_repeated_post_with_files_is_one(
-    client: RestClient, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+    client: RestClient, emptied: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a 503, whether or not it was stored then; once it is deleted, it is not stored again."""
     ann = await ApiUser.register(client)
@@ -64,13 +64,13 @@ async def test_a_repeated_post_with_files_is_one(
         await ann.call("post", "/posts", 503, json=body)
     post = await ann.call("post", "/posts", 201, json=body)
     assert post == await ann.call("post", "/posts", 201, json=body)
-    assert 1 == await mongo.database["posts"].count_documents({})
+    assert 1 == await emptied.database["posts"].count_documents({})
     await ann.call("delete", f"/posts/{post['id']}", 204)
     await ann.call("post", "/posts", 422, json=body)
 
 
 async def test_a_repeated_comment_with_files_needs_no_nonce(
-    client: RestClient, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+    client: RestClient, emptied: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a 503, whether or not it was stored then. Another comment does not get its files."""
     ann = await ApiUser.register(client)
@@ -87,10 +87,10 @@ async def test_a_repeated_comment_with_files_needs_no_nonce(
     assert comment == await ann.call("post", path, 200, json=body)
     for other in (body | {"content": "Look again"}, body | {"attachments": body["attachments"][1:]}):
         await ann.call("post", path, 422, json=other)
-    assert 1 == await mongo.database["comments"].count_documents({})
+    assert 1 == await emptied.database["comments"].count_documents({})
 
 
-async def test_deleting_deletes_the_files(client: RestClient, mongo: Mongo) -> None:
+async def test_deleting_deletes_the_files(client: RestClient, emptied: Mongo) -> None:
     """Those of the post, and those of its comments. The nonce of a deleted comment stays taken."""
     ann, bob = [await ApiUser.register(client) for _ in range(2)]
     files = [(await upload(user, b"x"))["id"] for user in (ann, bob, ann)]
@@ -103,7 +103,7 @@ async def test_deleting_deletes_the_files(client: RestClient, mongo: Mongo) -> N
     await ann.call("post", f"{path}/comments", 200, json=body)
     await ann.call("delete", path, 204)
     async with asyncio.timeout(10):
-        while not await empty(mongo):
+        while not await empty(emptied):
             await asyncio.sleep(0.01)
 
 
@@ -120,12 +120,12 @@ async def test_an_edit_keeps_the_files(client: RestClient) -> None:
     )
 
 
-async def test_the_sweep_keeps_what_is_used(client: RestClient, services: Services, mongo: Mongo) -> None:
+async def test_the_sweep_keeps_what_is_used(client: RestClient, services: Services, emptied: Mongo) -> None:
     ann = await ApiUser.register(client)
     files = [await upload(ann, each) for each in (b"post", b"comment", b"unused")]
     post = await ann.call("post", "/posts", 201, json={"content": "", "attachments": [files[0]["id"]]})
     body = {"content": "", "attachments": [files[1]["id"]]}
     await ann.call("post", f"/posts/{post['id']}/comments", 201, json=body)
-    await mongo.database["attachments"].update_many({}, {"$set": {"expires_at": now()}})
+    await emptied.database["attachments"].update_many({}, {"$set": {"expires_at": now()}})
     assert 3 == await services.attachments.sweep()
     assert [True, True, False] == [await reads(ann, file) for file in files]

@@ -104,15 +104,15 @@ async def test_a_polyglot_is_an_image_and_nothing_else(client: RestClient) -> No
         assert script not in (await client.get(attachment["url"])).content
 
 
-async def test_what_cannot_be_decoded_is_refused(client: RestClient, mongo: Mongo) -> None:
+async def test_what_cannot_be_decoded_is_refused(client: RestClient, emptied: Mongo) -> None:
     """It would keep its metadata."""
     user = await ApiUser.register(client)
     problem = await upload(user, encoded(photo(), "JPEG")[:200], status=422)
     assert [{"field": "body", "message": "The image is damaged."}] == problem["errors"]
-    assert 0 == await mongo.database["attachments"].count_documents({})
+    assert 0 == await emptied.database["attachments"].count_documents({})
 
 
-async def test_an_upload_has_a_limit(client: RestClient, mongo: Mongo) -> None:
+async def test_an_upload_has_a_limit(client: RestClient, emptied: Mongo) -> None:
     """Whether or not the client says beforehand how much it is."""
     user = await ApiUser.register(client)
 
@@ -125,14 +125,14 @@ async def test_an_upload_has_a_limit(client: RestClient, mongo: Mongo) -> None:
     assert (413, "too_large") == (response.status_code, response.json()["code"])
     assert 422 == (await user.request("post", "/attachments", content=b"")).status_code
     assert MAX_BYTES == (await upload(user, b"x" * MAX_BYTES))["size"]
-    assert 1 == await mongo.database["attachments"].count_documents({})
+    assert 1 == await emptied.database["attachments"].count_documents({})
 
 
 async def test_an_upload_needs_a_token(client: RestClient) -> None:
     assert 401 == (await client.post("/api/v1/attachments", content=b"x")).status_code
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing(client: RestClient, mongo: Mongo) -> None:
+async def test_an_upload_that_breaks_off_leaves_nothing(client: RestClient, emptied: Mongo) -> None:
     """No document, no chunk; the server goes on."""
     user = await ApiUser.register(client)
     _, writer = await asyncio.open_connection(client.host, client.port)
@@ -145,7 +145,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(client: RestClient, mong
     await writer.wait_closed()
     await upload(user, b"x" * 10)
     names = ("attachments", "attachments.files", "attachments.chunks")
-    assert [1, 1, 1] == [await mongo.database[name].count_documents({}) for name in names]
+    assert [1, 1, 1] == [await emptied.database[name].count_documents({}) for name in names]
 
 
 async def test_an_upload_that_stalls_is_ended(client: RestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,13 +173,17 @@ def test_transfers_at_the_same_time_are_limited() -> None:
 
 
 async def test_uploads_are_counted(client: RestClient) -> None:
+    names = ('uploads_total{outcome="stored"}', 'uploads_total{outcome="refused"}', "loa_image_seconds_count")
+
+    async def counts() -> list[float]:
+        lines = (await client.get("/metrics")).text.splitlines()
+        return [sum(float(line.rpartition(" ")[2]) for line in lines if name in line) for name in names]
+
+    before = await counts()
     user = await ApiUser.register(client)
     await upload(user, b"x")
     await upload(user, b"\xff\xd8\xff", status=422)
-    metrics = (await client.get("/metrics")).text
-    assert 'loa_attachment_uploads_total{outcome="stored"} 1.0' in metrics
-    assert 'loa_attachment_uploads_total{outcome="refused"} 1.0' in metrics
-    assert "loa_image_seconds_count 1.0" in metrics
+    assert [1, 1, 1] == [after - count for after, count in zip(await counts(), before, strict=True)]
 
 
 async def test_the_document_says_what_is_sent(client: RestClient) -> None:

@@ -24,12 +24,10 @@ from service.datastores.mongo import Mongo
 from service.export.user_export import PAGE
 from service.http.limits import EXPORTING
 from service.stores import Stores
-from tests.attachments.conftest import client, services, upload
+from tests.attachments.conftest import upload
 from tests.notifications.api_user import ApiUser
 from tests.protocol.mongo_proxy import OUT_OF_DISK_SPACE, MongoProxy
 from tests.rest import RestClient, serving
-
-__all__ = ["client", "services"]
 
 PATH = "/users/me/export"
 MANY = 300
