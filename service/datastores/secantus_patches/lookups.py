@@ -10,6 +10,7 @@ from secantus import storage
 from secantus.storage import Storage
 
 _record_ids = Storage._try_index_id_keys
+_pick_compound_index = Storage._pick_compound_eq_index
 
 REST = frozenset({"$and", "$or", "$nor", "$expr", "$comment"})
 """Conditions that only narrow down what the fields of a query select."""
@@ -59,6 +60,24 @@ def indexed_part(store: Any, database: str, collection: str, query: dict[str, An
             most = len(used)
             best = {name: fields[name] for name in partial} | used
     return best if best and best != query else None
+
+
+def pick_compound_index(
+    self: Any, database: str, collection: str, query: dict[str, Any], *, collation: Any = None
+) -> tuple[str, dict[str, Any]] | None:
+    """Return the index for a query of values, in place of `Storage._pick_compound_eq_index`; None if there is none.
+
+    That one also takes a partial index of which the query has a later field, but not the first: SecantusDB then looks
+    for the value among those of the first field.
+    """
+    picked: tuple[str, dict[str, Any]] | None = _pick_compound_index(
+        self, database, collection, query, collation=collation
+    )
+    if picked is not None:
+        used = [name in query for name in picked[1]]
+        if used != sorted(used, reverse=True):
+            return None
+    return picked
 
 
 def _usable(key: dict[str, Any], fields: dict[str, Any], *, is_multikey: bool) -> dict[str, Any]:
