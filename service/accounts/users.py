@@ -1,6 +1,6 @@
 """The store of users: names, profiles and password hashes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from service.common.errors import Banned, UsernameTaken
 from service.common.ids import new_id
 from service.common.profiles import Profile
 from service.common.times import now
-from service.datastores.find_by_ids import find_by_ids
+from service.datastores.batcher import BATCH_TIMEOUT, Batcher
+from service.datastores.find_by_ids import IDS_PER_READ, find_by_ids
 from service.datastores.mongo import Collection, Database, Document, unavailable, update_all
 from service.datastores.update_and_find import update_and_find
 
@@ -87,6 +88,10 @@ class UserStore:
 
     def __init__(self, database: Database) -> None:
         self._users: Collection = database["users"]
+        # Requests that show profiles at the same time share a read: many show the same ones.
+        self._reads: Batcher[frozenset[ObjectId], dict[str, Profile]] = Batcher(
+            self._profiles_of_each, max_batch=IDS_PER_READ, timeout=BATCH_TIMEOUT
+        )
         self.usernames = UsernameStore(database)
 
     async def create_indexes(self) -> None:
@@ -327,7 +332,16 @@ class UserStore:
 
     async def profiles(self, user_ids: Iterable[str]) -> dict[str, Profile]:
         """Return the profiles of those of `user_ids` that exist or have existed."""
-        ids = {ObjectId(user_id) for user_id in user_ids}
+        ids = frozenset(map(ObjectId, user_ids))
+        return await (self._reads.submit(ids) if len(ids) <= IDS_PER_READ else self._read_profiles(ids))
+
+    async def _profiles_of_each(self, requests: Sequence[frozenset[ObjectId]]) -> list[dict[str, Profile]]:
+        found = await self._read_profiles(set[ObjectId]().union(*requests))
+        if len(requests) == 1:
+            return [found]
+        return [{key: found[key] for key in map(str, ids) if key in found} for ids in requests]
+
+    async def _read_profiles(self, ids: Iterable[ObjectId]) -> dict[str, Profile]:
         documents = await find_by_ids(self._users, ids, PROFILE_FIELDS)
         return {profile.id: profile for profile in map(_profile, documents)}
 

@@ -17,6 +17,8 @@ from service.datastores.mongo import Document, unavailable
 MAX_SHARED_READ = 2000
 """Conversations read at once for several users. If they have more, each user's are read alone, limited by the
 database."""
+MAX_LAST_ROWS = 10_000
+"""Pages of which a process remembers the last row: some megabytes."""
 SHARED_READ = 10
 """Groups in one read of `sharing`, each with its participants."""
 
@@ -36,6 +38,8 @@ class ConversationLists:
         self._memberships = memberships
         self._large = large
         self._direct = direct
+        self._last_rows: dict[tuple[ObjectId, int], datetime] = {}
+        """By user and length: the last activity of the last conversation of a page."""
 
     async def page(
         self,
@@ -71,7 +75,7 @@ class ConversationLists:
     ) -> list[Document]:
         found = await self._page_of_listed(user_id, limit, before, fields, since)
         # A message in a large group does not rewrite an index entry for each participant: they are sorted here.
-        memberships = await self._memberships.of_users([user_id])
+        memberships = await self._memberships.of_user(user_id)
         if not memberships:
             return found
         keys = await find_by_ids(
@@ -100,9 +104,11 @@ class ConversationLists:
         since: datetime | None = None,
     ) -> list[Document]:
         """Like `_page`, of the conversations whose documents list the participants."""
+        if before is None and since is None:
+            return await self._first_page(user_id, limit, fields)
         if before is None:
-            later: Document = {"last_activity": {"$gte": since}} if since else {}
-            return await self._most_recent({"participants": user_id} | later, limit, fields)
+            active = {"participants": user_id, "last_activity": {"$gte": since}}
+            return await self._most_recent(active, limit, fields)
         moment, conversation_id = before
         # Any number of conversations may have their last activity in the same millisecond: those are read first. One
         # read with an `$or` would not use the index on the embedded server.
@@ -111,6 +117,25 @@ class ConversationLists:
         if len(found) < limit:
             earlier = {"participants": user_id, "last_activity": {"$lt": moment}}
             found += await self._most_recent(earlier, limit - len(found), fields)
+        return found
+
+    async def _first_page(self, user_id: ObjectId, limit: int, fields: Document | None) -> list[Document]:
+        """Return the `limit` most recently active ones.
+
+        If at least `limit` have been active since a moment, these are among them, whatever has changed meanwhile: the
+        last row of the page before is such a moment, unless the user has left one. The embedded server reads all that
+        match before it sorts them.
+        """
+        place = user_id, limit
+        if since := self._last_rows.get(place):
+            active = {"participants": user_id, "last_activity": {"$gte": since}}
+            found = await self._most_recent(active, limit, fields)
+        if not since or len(found) < limit:
+            found = await self._most_recent({"participants": user_id}, limit, fields)
+        if len(self._last_rows) > MAX_LAST_ROWS:
+            self._last_rows.clear()
+        if len(found) == limit:
+            self._last_rows[place] = found[-1]["last_activity"]
         return found
 
     async def _most_recent(self, where: Document, limit: int, fields: dict[str, Any] | None) -> list[Document]:

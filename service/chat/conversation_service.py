@@ -33,7 +33,7 @@ from service.chat.settings_store import NONE, ArchivedRow, ConversationSettings,
 from service.chat.unread_counter import UnreadCounter
 from service.common.blocks import Blocks, blockers
 from service.common.cursor import CursorFormat
-from service.common.errors import Forbidden, NotFound, ValidationFailed
+from service.common.errors import Forbidden, ValidationFailed
 from service.common.page_size import fitting
 from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import iso
@@ -311,9 +311,7 @@ class ConversationService:
         Raises NotFound, Unavailable.
         """
         user, key = ObjectId(user_id), ObjectId(conversation_id)
-        counters = (await self._conversations.get_many([key], user)).get(key)
-        if counters is None:
-            raise NotFound
+        counters = await self._conversations.counters(key, user)
         await self._counter_reader.refresh([counters], user_id)
         last, mark = seq_of(counters), read_of(counters, user)
         seq = min(seq, last)

@@ -26,6 +26,7 @@ from service.chat.members import (
     start_of,
 )
 from service.chat.membership_store import MembershipStore
+from service.chat.participant_reads import COUNTERS, ParticipantReads
 from service.common.errors import NotFound
 from service.common.times import now
 from service.datastores.find_by_ids import find_by_ids
@@ -71,6 +72,7 @@ class ConversationStore:
         self._large = self.groups.large
         self.lists = ConversationLists(self._collection, self._memberships, self._large, self.direct)
         self._large_heads = LargeHeads(self._large, self._memberships)
+        self._reads = ParticipantReads(self._collection)
 
     async def create_indexes(self) -> None:
         await self._collection.create_indexes(
@@ -118,6 +120,15 @@ class ConversationStore:
             raise NotFound
         return seen
 
+    async def counters(self, conversation_id: ObjectId, user_id: ObjectId) -> Document:
+        """Return what `get_many` returns of one conversation. Raises NotFound, Unavailable."""
+        found = await self._reads.get(conversation_id, user_id)
+        if found is None:
+            found = (await self.get_many([conversation_id], user_id)).get(conversation_id)
+        if found is None:
+            raise NotFound
+        return found
+
     async def complete(self, document: Document) -> Document:
         """Return a conversation with all participants, their read marks and starts. Raises Unavailable."""
         return await self._large.complete(document) if is_large(document) else document
@@ -136,9 +147,7 @@ class ConversationStore:
         For readers: what they have read was stored before this call, and the user may see it only as a participant. If
         they have left and joined again meanwhile, they see less of it.
         """
-        wanted = {"_id": conversation_id, "participants": user_id}
-        async with unavailable():
-            found: Document | None = await self._collection.find_one(wanted, {f"starts.{user_id}": 1})
+        found = await self._reads.get(conversation_id, user_id)
         if found is not None:
             return start_of(found, user_id)
         start: int = (await self._membership(conversation_id, user_id)).get("start", 0)
@@ -189,15 +198,7 @@ class ConversationStore:
     ) -> dict[ObjectId, Document]:
         """Return those conversations in which `user_id` is a participant: the counters, the version, and what `members`
         says of the user's read mark and history; or the `whole` documents."""
-        fields: Document | None = {
-            "version": 1,
-            "last": 1,
-            "last_rev": 1,
-            "last_deleted": 1,
-            f"reads.{user_id}": 1,
-            f"starts.{user_id}": 1,
-        }
-        fields = None if whole else fields
+        fields = None if whole else {**COUNTERS, f"reads.{user_id}": 1, f"starts.{user_id}": 1}
         found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
         documents = {document["_id"]: document for document in found}
         if missing := set(conversation_ids) - documents.keys():

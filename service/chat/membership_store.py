@@ -1,5 +1,6 @@
 """The store of memberships: one document for each user of a large group, and for each who has left one."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from service.common.errors import Unavailable
+from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.datastores.find_by_ids import IDS_PER_READ
 from service.datastores.mongo import Database, Document, only_duplicates, unavailable, update_all
 
@@ -31,6 +33,10 @@ class MembershipStore:
 
     def __init__(self, database: Database) -> None:
         self._collection = database["memberships"]
+        # Requests that list conversations at the same time share a read: most users are in no large group.
+        self._reads: Batcher[ObjectId, list[Document]] = Batcher(
+            self._of_each, max_batch=IDS_PER_READ, timeout=BATCH_TIMEOUT
+        )
 
     async def create_indexes(self) -> None:
         await self._collection.create_indexes(
@@ -57,6 +63,16 @@ class MembershipStore:
     async def of_users(self, user_ids: Iterable[ObjectId]) -> list[Document]:
         """Return the memberships of all these users in all groups in which they are participants."""
         return [each async for each in self._of_users(user_ids, PRESENT)]
+
+    async def of_user(self, user_id: ObjectId) -> list[Document]:
+        """Like `of_users`, for one user, in one read with those of others that are asked for at the same time."""
+        return await self._reads.submit(user_id)
+
+    async def _of_each(self, user_ids: Sequence[ObjectId]) -> list[list[Document]]:
+        found: defaultdict[ObjectId, list[Document]] = defaultdict(list)
+        for membership in await self.of_users(set(user_ids)):
+            found[membership["user_id"]].append(membership)
+        return [found[user_id] for user_id in user_ids]
 
     async def of_groups(self, user_id: ObjectId, conversation_ids: Iterable[ObjectId]) -> list[Document]:
         """Return the memberships of a user in those of the groups in which they are a participant."""

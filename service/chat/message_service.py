@@ -276,7 +276,7 @@ class MessageService:
 
         At most `limit`, and fewer if they are long. Raises NotFound, Unavailable.
         """
-        conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        conversation = await self._conversations.counters(ObjectId(conversation_id), ObjectId(user_id))
         await self._counter_reader.refresh([conversation], user_id)
         end = seq_of(conversation) if before is None else min(before - 1, seq_of(conversation))
         start = start_of(conversation, user_id)
@@ -297,7 +297,7 @@ class MessageService:
 
         At most `limit`, and fewer if they are long (SYNC_BYTES). Raises NotFound, Unavailable.
         """
-        conversation = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
+        conversation = await self._conversations.counters(ObjectId(conversation_id), ObjectId(user_id))
         found, complete = await self._changes_for(user_id, conversation, after_rev, limit)
         return Page(found, None if complete else found[-1]["rev"])
 

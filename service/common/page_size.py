@@ -1,6 +1,6 @@
 """The size of pages in bytes: a page ends early where its items are long, and `next` leads on."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,17 +11,21 @@ MAX_PAGE_BYTES = 1 << 20
 """Bytes of JSON. A hundred of the longest messages in any script but emoji fit."""
 
 
-def json_bytes(item: BaseModel | dict[str, Any]) -> int:
-    """Return the length of `item` in a response."""
-    return len(dumps(item.model_dump() if isinstance(item, BaseModel) else item).encode())
-
-
-def fitting(items: Iterable[BaseModel | dict[str, Any]]) -> int:
+def fitting(items: Sequence[BaseModel | dict[str, Any]]) -> int:
     """Return how many of `items`, from the first, fit into MAX_PAGE_BYTES together; at least one, if there is any."""
+    plain = [item.model_dump() if isinstance(item, BaseModel) else item for item in items]
+    # Nearly always all of them do, which one call finds out in half the time of a call for each.
+    if _json_bytes(plain) <= MAX_PAGE_BYTES:
+        return len(plain)
     size = count = 0
-    for item in items:
-        size += json_bytes(item)
+    for item in plain:
+        size += _json_bytes(item)
         if count and size > MAX_PAGE_BYTES:
             break
         count += 1
     return count
+
+
+def _json_bytes(value: Any) -> int:
+    """Return the length of `value` in a response."""
+    return len(dumps(value).encode())

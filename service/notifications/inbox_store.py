@@ -1,6 +1,6 @@
 """The read state of each user: one small document, so the cost of marking and counting does not grow."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -9,7 +9,8 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from service.common.errors import Unavailable
-from service.datastores.find_by_ids import find_by_ids
+from service.datastores.batcher import BATCH_TIMEOUT, Batcher
+from service.datastores.find_by_ids import IDS_PER_READ, find_by_ids
 from service.datastores.mongo import Database, Document, unavailable, update_all
 from service.notifications.number_set import NumberSet
 
@@ -89,13 +90,18 @@ class InboxStore:
 
     def __init__(self, database: Database) -> None:
         self._inboxes = database["inboxes"]
+        self._reads: Batcher[str, Inbox] = Batcher(self._read_each, max_batch=IDS_PER_READ, timeout=BATCH_TIMEOUT)
 
     async def create_indexes(self) -> None:
         """None are needed: inboxes are only found by `_id`."""
 
     async def inbox(self, user_id: str) -> Inbox:
-        """Return the user's inbox. Raises Unavailable."""
-        return (await self.inboxes([user_id]))[user_id]
+        """Return the user's inbox, in one read with others that are asked for at the same time. Raises Unavailable."""
+        return await self._reads.submit(user_id)
+
+    async def _read_each(self, user_ids: Sequence[str]) -> list[Inbox]:
+        found = await self.inboxes(set(user_ids))
+        return [found[user_id] for user_id in user_ids]
 
     async def inboxes(self, user_ids: Iterable[str]) -> dict[str, Inbox]:
         """Return the inbox of each user, an empty one if it is not stored yet. Raises Unavailable."""

@@ -11,9 +11,9 @@ from service.common.encoding import dumps
 from service.common.text import cut
 from service.common.times import now
 from service.datastores.find_by_ids import CONCURRENT_READS, IDS_PER_READ, in_lists
-from service.datastores.mongo import Database, Document, unavailable
+from service.datastores.mongo import Database, Document, committed_reads, unavailable
 from service.datastores.numbered_ranges import descending
-from service.datastores.sequenced_log import Appended, SequencedLog
+from service.datastores.sequenced_log import PAGE, Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import (
     DeletedSubject,
@@ -50,6 +50,7 @@ class NotificationStore:
     def __init__(self, database: Database, inboxes: InboxStore, on_batch: Callable[[int], None] | None = None) -> None:
         """`on_batch`: see SequencedLog."""
         self._notifications = database["notifications"]
+        self._committed = committed_reads(self._notifications)
         self._append = SequencedLog(
             self._notifications,
             scope="user_id",
@@ -104,6 +105,16 @@ class NotificationStore:
             return await self._numbered(user_id, {"$gte": low, "$lte": high}, limit, NOT_DELETED)
 
         return await descending(read, "seq", below, limit)
+
+    async def latest(self, user_id: str, floor: int, limit: int) -> list[Document]:
+        """Return the `limit` latest notifications, descending, given that the last number is at least `floor`; in one
+        read, if it is little more. Raises Unavailable."""
+        low, high = max(1, floor - limit + 1), floor + PAGE
+        found = await self._numbered(user_id, {"$gte": low, "$lte": high}, high - low + 1, committed=True)
+        if found and found[-1]["seq"] == high:
+            return await self.newest(user_id, await self.last_seq(user_id, high) + 1, limit)
+        latest = [document for document in reversed(found) if not document.get("deleted")][:limit]
+        return latest + await self.newest(user_id, low, limit - len(latest))
 
     async def numbered(self, user_id: str, seqs: Collection[int]) -> list[Document]:
         """Return the notifications with these numbers, ascending. Raises Unavailable."""
@@ -182,13 +193,20 @@ class NotificationStore:
         await self._append.close()
 
     async def _numbered(
-        self, user_id: str, seq: dict[str, Any], limit: int, where: Document | None = None
+        self,
+        user_id: str,
+        seq: dict[str, Any],
+        limit: int,
+        where: Document | None = None,
+        *,
+        committed: bool = False,
     ) -> list[Document]:
         if limit <= 0:
             return []
         selection = {"user_id": ObjectId(user_id), "seq": seq, **(where or {})}
+        collection = self._committed if committed else self._notifications
         async with unavailable():
-            found = await self._notifications.find(selection).limit(limit).to_list(limit)
+            found = await collection.find(selection).limit(limit).to_list(limit)
         return sorted(found, key=lambda document: int(document["seq"]))
 
 

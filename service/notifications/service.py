@@ -135,12 +135,16 @@ class NotificationService:
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
         """Return the `limit` latest notifications numbered below `before`, or of all if it is None. Latest first."""
-        inbox = await self._inboxes.inbox(user_id)
-        top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
-        if unread:
-            found = await self._newest_unread(user_id, inbox, top, limit + 1)
+        if before is None and not unread:
+            inbox = await self._inbox_store.inbox(user_id)
+            found = await self._store.latest(user_id, inbox.last_seq, limit + 1)
         else:
-            found = await self._store.newest(user_id, top, limit + 1)
+            inbox = await self._inboxes.inbox(user_id)
+            top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
+            if unread:
+                found = await self._newest_unread(user_id, inbox, top, limit + 1)
+            else:
+                found = await self._store.newest(user_id, top, limit + 1)
         items = await self.with_senders(found[:limit], inbox)
         return NotificationPage(items=items, next=items[-1].seq if len(found) > limit else None)
 

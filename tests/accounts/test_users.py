@@ -54,6 +54,20 @@ async def test_any_number_of_users_is_read_in_small_parts(datastores: Datastores
         assert commands.recorded == ["find users"] * 3
 
 
+async def test_profiles_that_are_read_at_the_same_time_are_one_read(datastores: Datastores) -> None:
+    """Each caller gets those that it asked for."""
+    async with recording(datastores) as (mongo, commands):
+        store = users.UserStore(mongo.database)
+        an, binh, chi = [(await store.add(name, name, "a hash")).id for name in ("an", "binh", "chi")]
+        wanted = [{an, binh}, {binh, chi, new_id()}, set[str]()]
+        commands.recorded.clear()
+        found = await asyncio.gather(*map(store.profiles, wanted))
+        assert commands.recorded == ["find users"]
+        assert [{"an", "binh"}, {"binh", "chi"}, set()] == [
+            {profile.username for profile in profiles.values()} for profiles in found
+        ]
+
+
 async def test_a_profile_has_only_public_fields(process: AccountsProcess) -> None:
     profile = await process.profiles.profile(await add(process, "an", "Ánh"))
     assert {"id", "username", "display_name", "avatar"} == profile.model_dump().keys()

@@ -10,6 +10,8 @@ from service.chat.counter_update import CounterUpdate
 from service.common.errors import NotFound
 from service.common.times import now
 from tests.chat.chat_process import ADA, BOB, CAY, ChatProcess
+from tests.conftest import Datastores
+from tests.recorded_commands import recording
 
 LATER = now() + timedelta(hours=1)
 
@@ -46,3 +48,32 @@ async def test_deleted_user_gets_no_read_mark(process: ChatProcess) -> None:
         await process.conversation_store.mark_read(ObjectId(direct), ObjectId(BOB), 7)
     found = await document(process, direct)
     assert ({ADA: 7}, 7) == (found["reads"], found["last"]["seq"])
+
+
+async def test_first_page_after_an_earlier_one(datastores: Datastores) -> None:
+    """What has been active since the end of the earlier page is enough, unless the user has left one of these."""
+    async with recording(datastores) as (mongo, commands):
+        process = ChatProcess(mongo.database)
+        await process.create_indexes()
+        groups = [ObjectId(await process.group(ADA, BOB)) for _ in range(6)]
+        lists = process.conversation_store.lists
+
+        async def page() -> list[int]:
+            commands.recorded.clear()
+            return [groups.index(each["_id"]) for each in await lists.page(ObjectId(ADA), 3)]
+
+        async def activate(number: int, minutes: int) -> None:
+            at = now() + timedelta(minutes=minutes)
+            update = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=at)
+            await process.conversation_store.apply_counters({groups[number]: update})
+
+        assert [5, 4, 3] == await page()
+        await activate(1, 1)
+        assert [1, 5, 4] == await page()
+        await activate(5, 2)
+        await activate(0, 3)
+        assert [0, 5, 1] == await page()
+        assert ["find conversations", "find memberships"] == commands.recorded
+        await process.groups.remove_participant(ADA, str(groups[5]), ADA)
+        assert [0, 1, 4] == await page()
+        await process.close()

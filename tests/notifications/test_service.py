@@ -12,9 +12,11 @@ from service.datastores.mongo import Mongo
 from service.notifications.inbox_store import Inbox
 from service.notifications.models import PostRequest
 from service.realtime.event_stream import EventStream
+from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
 from tests.realtime.wire import queued
+from tests.recorded_commands import recording
 
 
 async def notified(process: ServiceProcess, user_id: str, count: int) -> list[PostRequest]:
@@ -128,6 +130,27 @@ async def test_pages_are_ordered_by_descending_number(process: ServiceProcess) -
     assert ([], None) == await listed_seqs(process, user, before=1)
     assert ([7, 6, 5, 4, 3, 2, 1], None) == await listed_seqs(process, user, before=1000)
     assert ([], None) == await listed_seqs(process, await process.add_user())
+
+
+async def test_the_first_page_is_one_read_of_the_notifications(
+    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who ask at the same time share the read of the inboxes. A number in the inbox that is far behind costs
+    further reads."""
+    async with recording(datastores) as (mongo, commands):
+        process = ServiceProcess(mongo.database)
+        await process.create_indexes()
+        users = [await process.add_user() for _ in range(3)]
+        for user in users:
+            await notified(process, user, 7)
+        commands.recorded.clear()
+        pages = await asyncio.gather(*(listed_seqs(process, user, limit=3) for user in users))
+        assert [([7, 6, 5], 5)] * 3 == pages
+        assert [1, 3] == [commands.recorded.count(f"find {name}") for name in ("inboxes", "notifications")]
+        monkeypatch.setattr("service.notifications.notification_store.PAGE", 3)
+        await mongo.database["inboxes"].delete_many({})
+        assert ([7, 6, 5], 5) == await listed_seqs(process, users[0], limit=3)
+        await process.close()
 
 
 async def test_a_page_of_unread_notifications_skips_read_ones(process: ServiceProcess) -> None:
