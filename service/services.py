@@ -329,7 +329,7 @@ class Services:
         )
         subjects = Subjects(stores.users, stores.conversations, stores.messages, stores.comments, visibility)
         self.moderators = ModeratorService(stores.users, stores.reports, stores.moderation_log)
-        self.reports = ReportService(stores.reports, stores.moderation_log, subjects, self.profiles)
+        self.reports = ReportService(stores.reports, stores.moderation_log, subjects, self.profiles, self.links)
         self.bans = BanService(
             stores.users,
             stores.external_ids,

@@ -82,9 +82,15 @@ class AttachmentStore:
         return found
 
     async def describe(self, user_id: str, attachment_id: str, description: str) -> Document | None:
-        """Set the description of an attachment that the user has not used yet, and return it; None if there is none.
-        Raises Unavailable."""
-        where = {"_id": ObjectId(attachment_id), "user_id": ObjectId(user_id), "stored": True, "claim": None}
+        """Set the description of an image that the user has not used yet, and return it; None if there is none. Raises
+        Unavailable."""
+        where = {
+            "_id": ObjectId(attachment_id),
+            "user_id": ObjectId(user_id),
+            "stored": True,
+            "claim": None,
+            "thumbnail": {"$ne": None},
+        }
         async with unavailable():
             found: Document | None = await self._attachments.find_one_and_update(
                 where, {"$set": {"description": description or None}}, return_document=ReturnDocument.AFTER

@@ -74,7 +74,7 @@ def process(kind: str, source: BinaryIO, target: BinaryIO, thumbnail: BinaryIO) 
             image.seek(0)
         else:
             upright.save(target, kind, **_still_options(image, kind), **kept)
-        small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        small = _in_eight_bits(upright).convert("RGBA" if upright.has_transparency_data else "RGB")
         small.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE), reducing_gap=2.0)
         small.save(thumbnail, "WEBP", quality=80, method=2, exif=b"", **kept)
     return {"width": size[0], "height": size[1]}
@@ -89,6 +89,11 @@ def _upright(image: Any, kind: str) -> Any:
     if kind in ("WEBP", "AVIF") and upright.mode not in ("RGB", "RGBA"):
         upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     return upright
+
+
+def _in_eight_bits(image: Any) -> Any:
+    """Return a picture in 16-bit shades of grey with 8 bits for each pixel: a mere conversion clips what is bright."""
+    return image.convert("I").point(lambda value: value * (1 / 257)).convert("L") if image.mode[0] == "I" else image
 
 
 def _durations(image: Any) -> list[float]:

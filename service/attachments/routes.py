@@ -95,18 +95,18 @@ def blueprint(
     async def describe(
         request: Request, caller: Identity, attachment_id: str, *, body: AttachmentChange
     ) -> HTTPResponse:
-        """For those who do not see it. By its uploader, before it is used."""
+        """For those who do not see it. By its uploader, before it is used; only an image has a description."""
         return json_response(await service.describe(caller.user_id, path_id(attachment_id), body.description))
 
     async def respond(
         request: Request, caller: Identity | None, file: StoredFile, caching: str = PRIVATE
     ) -> HTTPResponse | None:
         headers = headers_of(file, caching)
-        if headers["ETag"] in etags(request, "if-none-match"):
+        if known_by_client(request.headers.get("if-none-match", ""), headers["ETag"]):
             return HTTPResponse(status=304, headers=headers)
         found = None
-        # The range is of the file that the client knows (RFC 9110, 13.1.5).
-        if request.method == "GET" and etags(request, "if-range") <= {headers["ETag"]}:
+        # The range is of the file that the client knows, compared strongly (RFC 9110, 13.1.5).
+        if request.method == "GET" and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
             found = byte_range(request.headers.get("range", ""), file.size)
         start, end = found or (0, file.size)
         headers["Content-Length"] = str(end - start)
@@ -231,6 +231,6 @@ def headers_of(file: StoredFile, caching: str) -> dict[str, str]:
     }
 
 
-def etags(request: Request, header: str) -> set[str]:
-    """Return the entity tags in a header, compared weakly (RFC 9110, 8.8.3.2)."""
-    return {each.strip().removeprefix("W/") for each in request.headers.get(header, "").split(",") if each.strip()}
+def known_by_client(if_none_match: str, etag: str) -> bool:
+    """Return whether the header has the entity tag, compared weakly, or a `*` (RFC 9110, 13.1.2)."""
+    return bool({"*", etag} & {each.strip().removeprefix("W/") for each in if_none_match.split(",")})

@@ -14,7 +14,7 @@ from service.attachments.images import ImageProcessor
 from service.attachments.links import THUMBNAIL, AttachmentLinks, summary
 from service.attachments.spool import Spooled, digest_of
 from service.attachments.storage import Storage
-from service.common.errors import NotFound
+from service.common.errors import NotFound, ValidationFailed
 from service.common.text import safe_name
 from service.common.times import now
 from service.datastores.mongo import Document
@@ -111,9 +111,12 @@ class AttachmentService:
 
     async def describe(self, user_id: str, attachment_id: str, description: str) -> dict[str, Any]:
         """Set what an image of the user's shows, for those who do not see it; return the Attachment. Raises NotFound,
-        also if it has been used."""
+        also if it has been used; ValidationFailed (`description`) if it is no image."""
         document = await self._store.describe(user_id, attachment_id, description)
         if document is None:
+            found = await self._store.get(attachment_id)
+            if found and found["user_id"] == ObjectId(user_id) and not found["thumbnail"]:
+                raise ValidationFailed.of("description", "Only an image has a description.")
             raise NotFound
         return self._links.as_json(summary(document))
 

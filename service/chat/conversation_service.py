@@ -327,14 +327,16 @@ class ConversationService:
 
     async def publish_typing(self, user_id: str, conversation_id: str, active: bool = True) -> None:
         """Publish to the other participants that `user_id` is typing, or no longer; not in a large conversation
-        (MAX_NOTIFIED), nor where one of two users blocks the other.
+        (MAX_NOTIFIED), nor where one of two users blocks the other, nor to those in a group who block the user.
 
         Raises NotFound, Unavailable.
         """
         document = await self._conversations.get(ObjectId(conversation_id), ObjectId(user_id))
         if not tells_activity(document) or BARRIER in document:
             return
-        recipients = [str(member) for member in document["participants"] if str(member) != user_id]
+        others = [str(member) for member in document["participants"] if str(member) != user_id]
+        refusing = await blockers(self._blocks, user_id, others) if document["kind"] == "group" else set()
+        recipients = [member for member in others if member not in refusing]
         expires_in = TYPING_EXPIRES_IN if active else 0
         self._dispatcher.publish(events.typing(conversation_id, user_id, expires_in), recipients, room=True)
 

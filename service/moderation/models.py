@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from service.attachments.models import Attachment
 from service.common.content import check_no_nul
 from service.common.cursor import Cursor
 from service.common.ids import Id
@@ -55,9 +56,11 @@ class Subject(BaseModel):
 
 class Snapshot(BaseModel):
     """What was reported, as it was then: it may have been edited or deleted since. `content` is empty for a user, whose
-    profile is `profile`."""
+    profile is `profile`. The URLs of `attachments` read the files for an hour, until these are deleted with what they
+    belong to."""
 
     content: str
+    attachments: list[Attachment]
     created_at: Time | None
     profile: Profile | None
 

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from service.attachments.links import AttachmentLinks
+from service.attachments.models import Attachment
 from service.common.cursor import CursorFormat
 from service.common.errors import NotFound, ValidationFailed
 from service.common.profiles import Profile, Profiles, profile_of
@@ -23,11 +25,14 @@ CLOSING = {"resolved": "resolve", "dismissed": "dismiss", "open": "reopen"}
 class ReportService:
     """The caller of all but `report` has to be a moderator. All methods raise Unavailable."""
 
-    def __init__(self, reports: ReportStore, log: AuditLog, subjects: Subjects, profiles: Profiles) -> None:
+    def __init__(
+        self, reports: ReportStore, log: AuditLog, subjects: Subjects, profiles: Profiles, links: AttachmentLinks
+    ) -> None:
         self._reports = reports
         self._log = log
         self._subjects = subjects
         self._profiles = profiles
+        self._links = links
 
     async def report(self, reporter: str, new: NewReport) -> tuple[Reported, bool]:
         """Store a report with a snapshot of its subject. Return it and True; if the reporter has reported the subject
@@ -103,7 +108,7 @@ class ReportService:
                 author=profile_of(str(row["author_id"]), profiles),
                 reason=row["reason"],
                 note=row["note"],
-                snapshot=_snapshot(row["snapshot"]),
+                snapshot=self._snapshot(row["snapshot"]),
                 state=row["state"],
                 created_at=row["created_at"],
                 closed_by=profile_of(str(row["closed_by"]), profiles) if row.get("closed_by") else None,
@@ -111,6 +116,14 @@ class ReportService:
             )
             for row in rows
         ]
+
+    def _snapshot(self, stored: Document) -> Snapshot:
+        return Snapshot(
+            content=stored.get("content", ""),
+            attachments=[Attachment(**each) for each in self._links.list_of(stored.get("attachments", ()))],
+            created_at=stored.get("created_at"),
+            profile=Profile(**stored["profile"]) if "profile" in stored else None,
+        )
 
     async def _profiles_of(self, ids: Iterable[ObjectId | None]) -> dict[str, Profile]:
         wanted = {str(id) for id in ids if id}
@@ -126,8 +139,3 @@ def _subject(row: Document) -> Subject:
         conversation_id=place if kind == "message" else None,
         post_id=place if kind == "comment" else None,
     )
-
-
-def _snapshot(stored: Document) -> Snapshot:
-    profile = Profile(**stored["profile"]) if "profile" in stored else None
-    return Snapshot(content=stored.get("content", ""), created_at=stored.get("created_at"), profile=profile)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 
 from service.accounts.users import UserStore
+from service.attachments.attachments import FIELD
 from service.chat.conversation_store import ConversationStore
 from service.chat.message_store import MessageStore
 from service.common.errors import NotFound
@@ -69,5 +70,6 @@ class Subjects:
 def _content(document: Document, author_id: ObjectId, place_id: ObjectId | None) -> ReportedContent:
     if not has_content(document):
         raise NotFound
-    snapshot = {"content": document["content"], "created_at": document["created_at"]}
+    files = list(document.get(FIELD, ()))
+    snapshot = {"content": document["content"], "attachments": files, "created_at": document["created_at"]}
     return ReportedContent(author_id, place_id, snapshot)

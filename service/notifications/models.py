@@ -1,6 +1,7 @@
 """Request and response models of notifications."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from bson import ObjectId
@@ -29,6 +30,7 @@ class PostRequest(NamedTuple):
 
     `content` is that of the post or comment, from which the preview is taken. `comment_id` is None if it is the post's.
     `sender` is the current profile of the one who wrote or reacted. `emoji`: the reaction, of a NEW_REACTION.
+    `edited_at`: when the post or comment got this text, if it had another one before.
 
     Of the requests for one user about one comment the first is stored; of NEW_REACTION, of those with one sender and
     one post or comment.
@@ -41,6 +43,7 @@ class PostRequest(NamedTuple):
     comment_id: str | None
     content: str
     emoji: str | None = None
+    edited_at: datetime | None = None
 
     @property
     def key(self) -> str | None:

@@ -37,9 +37,10 @@ OLD_INDEX = "comment_id_1_user_id_1"
 
 
 class NotificationStore:
-    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at, deleted?}`, and either `post_id` and those
-    of `comment_id`, `reacted_comment_id`, `emoji` and `key` that are not null, or those of `url`, `extra` (JSON text:
-    its keys may be any), `group_key` and `key`.
+    """`notifications`: `{user_id, seq, type, sender_id, preview, created_at, edited_at?, deleted?}`, and either
+    `post_id` and those of `comment_id`, `reacted_comment_id`, `emoji` and `key` that are not null, or those of `url`,
+    `extra` (JSON text: its keys may be any), `group_key` and `key`. `edited_at`: when the text that `preview` shows
+    was edited.
 
     One whose subject has been deleted keeps its number, without a preview and with `deleted`: the numbers stay without
     holes, and storing it again finds it. Methods leave those out, unless they say otherwise.
@@ -156,13 +157,15 @@ class NotificationStore:
             for first in range(0, len(places), IDS_PER_READ):
                 await self._notifications.update_many(in_lists("user_id", places[first : first + IDS_PER_READ]), change)
 
-    async def set_preview(self, notifications: Collection[Document], preview: str) -> None:
-        """Replace the preview of these notifications, at least one, unless they are deleted. Raises Unavailable."""
+    async def set_preview(self, notifications: Collection[Document], preview: str, edited_at: datetime) -> None:
+        """Replace the preview of these notifications, at least one, by that of a text that was edited at this time,
+        unless they are deleted, or show that of a later edit. Raises Unavailable."""
         places = [(document["user_id"], document["_id"]) for document in notifications]
+        earlier = {"edited_at": {"$not": {"$gte": edited_at}}}
         async with unavailable():
             for first in range(0, len(places), IDS_PER_READ):
-                where = in_lists("user_id", places[first : first + IDS_PER_READ]) | NOT_DELETED
-                await self._notifications.update_many(where, {"$set": {"preview": preview}})
+                where = in_lists("user_id", places[first : first + IDS_PER_READ]) | NOT_DELETED | earlier
+                await self._notifications.update_many(where, {"$set": {"preview": preview, "edited_at": edited_at}})
 
     async def delete_all(self, user_id: str) -> int:
         """Delete all notifications of a user, in batches. Returns their number. Raises Unavailable."""
@@ -235,6 +238,7 @@ def _content(request: NotificationRequest) -> Document:
             REACTED_COMMENT if request.emoji else "comment_id": comment_id,
             "emoji": request.emoji,
             "key": request.key,
+            "edited_at": request.edited_at,
         }
         return content | {name: value for name, value in optional.items() if value is not None}
     optional = {

@@ -1,5 +1,7 @@
 """The previews of notifications about posts and comments that have been edited."""
 
+from datetime import datetime
+
 from bson import ObjectId
 
 from service.common.text import cut
@@ -10,15 +12,17 @@ from service.notifications.notification_store import PREVIEW_LENGTH, Notificatio
 class PreviewUpdate:
     """Replaces the previews in stored notifications. Clients have the new ones when they read the list again.
 
-    A notification that another process stores at the same moment, because the text before is still being dispatched,
+    Of several edits at the same time, the last one's preview stays, in whichever order their updates arrive. A
+    notification that another process stores at the same moment, because the text before is still being dispatched,
     keeps the earlier preview.
     """
 
     def __init__(self, store: NotificationStore) -> None:
         self._store = store
 
-    async def update(self, subject: DeletedSubject, content: str) -> None:
-        """Let the notifications about a post or comment, and about reactions to it, show its text as it is now.
+    async def update(self, subject: DeletedSubject, content: str, edited_at: datetime) -> None:
+        """Let the notifications about a post or comment, and about reactions to it, show the text that it has since it
+        was edited at `edited_at`: each edit has another time.
 
         `subject`: as for NotificationDeletion. Can be repeated. Raises Unavailable.
         """
@@ -26,5 +30,5 @@ class PreviewUpdate:
         concerned: set[ObjectId] = {*subject.recipients, *([subject.author_id] if subject.author_id else [])}
         for user_id in concerned:
             found = await self._store.about(user_id, [subject])
-            if outdated := [each for each in found if not each.get("deleted") and each["preview"] != preview]:
-                await self._store.set_preview(outdated, preview)
+            if found:
+                await self._store.set_preview(found, preview, edited_at)

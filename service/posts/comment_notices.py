@@ -102,7 +102,8 @@ def comment_notice(post_id: ObjectId, comment_id: ObjectId, content: str, contex
 
 def comment_notice_of(comment: Document, context: CommentContext) -> Notice:
     """Return what people are notified of because of the current text of `comment`."""
-    return comment_notice(comment["post_id"], comment["_id"], comment["content"], context)
+    notice = comment_notice(comment["post_id"], comment["_id"], comment["content"], context)
+    return notice._replace(edited_at=comment.get("edited_at"))
 
 
 def _last_numbers(comments: Iterable[Document]) -> dict[ObjectId, int]:

@@ -125,10 +125,13 @@ class EditService:
         await self._update_previews(comment, notice)
 
     async def _update_previews(self, document: Document, notice: Notice) -> None:
+        edited_at = document.get("edited_at")
+        if edited_at is None:
+            return
         [candidates] = await self._recipients.candidates([with_formerly_mentioned(document, notice)])
         recipients = [user_id for user_id, _ in candidates]
         subject = DeletedSubject(notice.post_id, notice.comment_id, document["author_id"], recipients)
-        await self._previews.update(subject, document["content"])
+        await self._previews.update(subject, document["content"], edited_at)
 
 
 def check_not_empty(content: str, document: Document) -> None:

@@ -42,4 +42,4 @@ def post_notice(post_id: ObjectId, content: str, author: Profile) -> Notice:
 
 def post_notice_of(post: Document, author: Profile) -> Notice:
     """Return what people are notified of because of the current text of `post`."""
-    return post_notice(post["_id"], post["content"], author)
+    return post_notice(post["_id"], post["content"], author)._replace(edited_at=post.get("edited_at"))

@@ -66,7 +66,15 @@ def reaction_notice(subject: Subject, document: Document, sender: Profile, emoji
     """Return what the author of the post or comment `document` is notified of."""
     author = author_of(document)
     candidates: list[Candidate] = [(author, "NEW_REACTION")] if author else []
-    return Notice(sender, subject.post_id, subject.comment_id, document["content"], candidates, emoji=emoji)
+    return Notice(
+        sender,
+        subject.post_id,
+        subject.comment_id,
+        document["content"],
+        candidates,
+        emoji=emoji,
+        edited_at=document.get("edited_at"),
+    )
 
 
 def _notices(document: Document, subjects: Mapping[Subject, Document], profiles: Mapping[str, Profile]) -> list[Notice]:

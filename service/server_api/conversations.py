@@ -107,12 +107,16 @@ class ServerConversations:
 
     async def send(self, external_id: str, new: NewServerMessage) -> tuple[dict[str, Any], bool]:
         """Send a message for a participant. Return it, and whether it is new. Raises ValidationFailed (`sender`),
-        NonceReused."""
+        Banned, NonceReused."""
         conversation = await self._find(external_id)
-        (sender,) = await self._user_ids("sender", [new.sender])
+        try:
+            sender = await self._users.find(new.sender)
+        except NotFound:
+            raise ValidationFailed.of("sender", f"There is no user {new.sender}.") from None
+        sender.check_ban()
         try:
             return await self._messages.send(
-                sender, str(conversation["_id"]), new.content, new.nonce, attachments=new.attachments
+                sender.id, str(conversation["_id"]), new.content, new.nonce, attachments=new.attachments
             )
         except NotFound:
             raise ValidationFailed.of("sender", "Not a participant of this conversation.") from None

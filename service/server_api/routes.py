@@ -194,9 +194,10 @@ def _add_conversation_routes(bp: Blueprint, conversations: ServerConversations, 
         limit=SERVER_WRITING,
         body=NewServerMessage,
         responses={201: Message, 200: Message},
-        errors=(NotFound, NonceReused),
+        errors=(Banned, NotFound, NonceReused),
     )
     async def post_message(request: Request, caller: str, external_id: str, *, body: NewServerMessage) -> HTTPResponse:
-        """If the nonce was used before, the answer is 200 and the existing message."""
+        """If the nonce was used before, the answer is 200 and the existing message. 403 if a moderator has banned the
+        sender."""
         message, created = await conversations.send(path_external_id(external_id), body)
         return json_response(message, 201 if created else 200)

@@ -14,6 +14,7 @@ from functools import partial
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from service.attachments import image_worker, images
 from service.attachments.images import ImageProcessor
@@ -88,6 +89,22 @@ def test_a_broken_image_is_refused(name: str) -> None:
         image_worker.process(kind, io.BytesIO(build()), io.BytesIO(), io.BytesIO())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_polyglot_is_an_image_and_nothing_else(kind: str) -> None:
+    """What follows the pixels is not kept, and neither is what a format has room for beside them."""
+    script = b"<script>alert(1)</script>"
+    text = PngInfo()
+    text.add_text("Comment", script)
+    beside = {"PNG": {"pnginfo": text}, "JPEG": {"comment": script}, "GIF": {"comment": script}}
+    content = encoded(photo(), kind, **beside.get(kind, {"xmp": script})) + script
+    assert 2 == content.count(script)
+    image, thumbnail = io.BytesIO(), io.BytesIO()
+    image_worker.process(kind, io.BytesIO(content), image, thumbnail)
+    for file in (image, thumbnail):
+        assert script not in file.getvalue()
+        assert (60, 40) == Image.open(file).size
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused(name: str) -> None:
     """Before it is decoded: by its size."""
@@ -136,6 +153,13 @@ def test_a_large_photo_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_worker, "MAX_PIXELS", 10_000)
     size = image_worker.process("JPEG", io.BytesIO(encoded(photo(200, 100), "JPEG")), io.BytesIO(), io.BytesIO())
     assert {"width": 100, "height": 50} == size
+
+
+def test_the_thumbnail_of_a_picture_of_16_bits_is_as_bright_as_it() -> None:
+    grey, thumbnail = Image.new("I;16", (60, 40), 128 * 257), io.BytesIO()
+    image_worker.process("PNG", io.BytesIO(encoded(grey, "PNG")), io.BytesIO(), thumbnail)
+    with Image.open(thumbnail) as shown:
+        assert (128, 128, 128) == shown.getpixel((30, 20))
 
 
 async def test_a_process_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from bson import ObjectId
 from service.attachments import attachment_store
 from service.attachments.attachment_store import AttachmentStore, Claim
 from service.attachments.attachments import repeatable_nonce
+from service.chat import large_groups
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.services import Services
@@ -38,13 +39,26 @@ class Group:
         return await user.call("post", f"{self.path}/messages", status, json=body)
 
 
+REQUESTS: tuple[tuple[str, dict[str, str], int], ...] = (
+    ("get", {}, 200),
+    ("head", {}, 200),
+    ("get", {"Range": "bytes=0-0"}, 206),
+    # As by a browser that has it in its cache.
+    ("get", {"If-None-Match": "*"}, 304),
+)
+
+
 async def reads(user: ApiUser, attachment: dict[str, Any]) -> bool:
-    statuses = {
-        (await user.request("get", f"/attachments/{attachment['id']}{part}")).status_code
-        for part in (("", "/thumbnail") if attachment["thumbnail_url"] else ("",))
-    }
-    assert statuses in ({200}, {404})
-    return statuses == {200}
+    """Return whether the user may read the file and its thumbnail: by all REQUESTS, or by none."""
+    paths = [f"/attachments/{attachment['id']}{part}" for part in ("", "/thumbnail")]
+    refused = set[bool]()
+    for path in paths if attachment["thumbnail_url"] else paths[:1]:
+        for method, headers, status in REQUESTS:
+            response = await user.request(method, path, headers)
+            refused.add(response.status_code == 404)
+            assert response.status_code in (status, 404)
+    assert len(refused) == 1
+    return refused == {False}
 
 
 async def empty(mongo: Mongo) -> bool:
@@ -173,16 +187,21 @@ async def test_a_message_whose_text_is_removed_mentions_nobody(client: RestClien
     assert 0 == (await bob.call("get", group.path, 200))["mention_count"]
 
 
-async def test_who_does_not_see_the_message_does_not_see_its_attachments(client: RestClient) -> None:
-    """Who was removed, and who has joined later."""
-    ann, bob, cay = [await ApiUser.register(client) for _ in range(3)]
-    group = await Group.of(ann, bob)
-    file = await upload(ann, b"x")
+@pytest.mark.parametrize("embedded", [100, 1], ids=["small group", "large group"])
+async def test_who_does_not_see_the_message_does_not_see_its_attachments(
+    client: RestClient, monkeypatch: pytest.MonkeyPatch, embedded: int
+) -> None:
+    """Who was removed, who has deleted the history, and who has joined later."""
+    monkeypatch.setattr(large_groups, "MAX_EMBEDDED", embedded)
+    ann, bob, cay, dan = [await ApiUser.register(client) for _ in range(4)]
+    group = await Group.of(ann, bob, dan)
+    file = await upload(ann, encoded(photo(), "PNG"))
     await group.send(ann, file)
-    assert await reads(bob, file)
+    assert [True, True] == [await reads(user, file) for user in (bob, dan)]
     await ann.call("delete", f"{group.path}/participants/{bob.id}", 204)
+    await dan.call("delete", f"{group.path}/history", 204)
     await ann.call("post", f"{group.path}/participants", 200, json={"user_ids": [cay.id]})
-    assert [True, False, False] == [await reads(user, file) for user in (ann, bob, cay)]
+    assert [True, False, False, False] == [await reads(user, file) for user in (ann, bob, cay, dan)]
 
 
 async def test_unused_attachments_are_deleted(

@@ -1,7 +1,7 @@
 """The storages keep the same promises."""
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +11,37 @@ from service.attachments.object_storage import ObjectStorage
 from service.attachments.storage import PIECE, Storage
 from service.common.errors import NotFound, Unavailable
 from service.datastores.mongo import Mongo
-from tests.attachments.emulators import azure, s3
+from tests.attachments.emulators import azure, google, moto, s3
 
 CONTENT = bytes(range(256)) * 5000
 """More than a megabyte: several pieces, and in the database several writes."""
 LONG = CONTENT * 5
 """More than a part of a multipart upload."""
-EMULATORS = {"s3": s3, "azure": azure}
+BUCKETS = {"s3": s3, "google": google}
+
+
+@pytest.fixture(scope="module")
+def moto_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with moto(tmp_path_factory.mktemp("moto")) as address:
+        yield address
 
 
 @pytest.fixture(
-    params=["database", "directory", *(pytest.param(name, marks=pytest.mark.scenario) for name in EMULATORS)]
+    params=["database", "directory", *(pytest.param(name, marks=pytest.mark.scenario) for name in (*BUCKETS, "azure"))]
 )
 async def storage(
     request: pytest.FixtureRequest, mongo: Mongo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Storage]:
-    if request.param in EMULATORS:
-        with EMULATORS[request.param](tmp_path) as (url, environment):
-            for name, value in environment.items():
-                monkeypatch.setenv(name, value)
-            yield ObjectStorage(url)
+    def object_storage(url: str, environment: dict[str, str]) -> Storage:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return ObjectStorage(url)
+
+    if bucket := BUCKETS.get(request.param):
+        yield object_storage(*bucket(request.getfixturevalue("moto_address")))
+    elif request.param == "azure":
+        with azure(tmp_path) as store:
+            yield object_storage(*store)
     elif request.param == "database":
         stored = GridFSStorage(mongo.database)
         await stored.create_indexes()

@@ -275,13 +275,17 @@ async def test_the_blocked_user_is_told_nothing(process: ChatProcess) -> None:
 
 
 async def test_typing_does_not_reach_somebody_who_blocks(process: ChatProcess) -> None:
-    conversation = await process.conversation(ADA, BOB)
-    stream = process.listen(ADA)
+    """Neither in their direct conversation nor in a group, where the others are told."""
+    direct, group = await process.conversation(ADA, BOB), await process.group(CAY, ADA, BOB)
+    stream, other = process.listen(ADA), process.listen(CAY)
     await block(process, ADA, BOB)
-    await process.conversations.publish_typing(BOB, conversation)
+    for conversation in (direct, group):
+        await process.conversations.publish_typing(BOB, conversation)
+    assert [[], ["typing"]] == [[event["type"] for event in received(each)] for each in (stream, other)]
     await unblock(process, ADA, BOB)
-    await process.conversations.publish_typing(BOB, conversation)
-    assert ["typing"] == [event["type"] for event in received(stream)]
+    for conversation in (direct, group):
+        await process.conversations.publish_typing(BOB, conversation)
+    assert ["typing", "typing"] == [event["type"] for event in received(stream)]
 
 
 async def test_nobody_is_added_to_a_group_by_somebody_whom_they_block(process: ChatProcess) -> None:

@@ -2,6 +2,7 @@
 
 from playwright.async_api import Locator, expect
 
+from tests.attachments.conftest import encoded, photo
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.app_page import AppPage
 from tests.e2e.conftest import CreateUser, OpenApp
@@ -16,7 +17,8 @@ async def test_moderators_close_reports_delete_and_ban(open_app: OpenApp, create
     """On a phone, with the keyboard. Nobody else gets to the page, nor sees the link to it."""
     an, binh, judge = create_user("An"), create_user("Bình Spammer"), create_user("Judge")
     direct = an.create_conversation(binh)
-    message = binh.send_message(direct, "Buy this")["id"]
+    image = binh.upload("offer.png", encoded(photo(), "PNG"))
+    message = binh.send_message(direct, "Buy this", attachments=[image])["id"]
     post = binh.post("/posts", content="Buy this, everyone")["id"]
     an.post("/reports", subject={"kind": "user", "id": binh.id}, reason="other")
     an.post("/reports", subject={"kind": "post", "id": post}, reason="abuse")
@@ -31,6 +33,7 @@ async def test_moderators_close_reports_delete_and_ban(open_app: OpenApp, create
     await expect(app.page.get_by_role("heading", name="Moderation")).to_be_focused()
     about_message = app.page.get_by_role("article", name="A message from Bình Spammer was reported")
     await expect(about_message).to_contain_text("Buy this")
+    await expect(about_message.get_by_role("img", name="offer.png")).to_have_js_property("naturalWidth", 60)
     await expect(about_message).to_contain_text("Every day")
     await expect(about_message).to_contain_text("Spam · Reported by An · Now")
     assert [] == await serious_violations(app.page)

@@ -92,11 +92,20 @@ class User:
     def send_message(self, conversation_id: str, content: str, **fields: object) -> Any:
         return self.post(f"/conversations/{conversation_id}/messages", content=content, **fields)
 
+    def upload(self, name: str, content: bytes) -> str:
+        """Upload a file and return its id."""
+        url = f"{self.server.url}/api/v1/attachments"
+        response = self._http.post(url, params={"name": name}, headers=self._headers, content=content)
+        return str(response.raise_for_status().json()["id"])
+
     def comment(self, post_id: str, content: str, **fields: object) -> Any:
         return self.post(f"/posts/{post_id}/comments", content=content, **fields)
 
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._session['access_token']}"}
+
     def _request(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"Authorization": f"Bearer {self._session['access_token']}"}
         url = f"{self.server.url}/api/v1{path}"
-        response = self._http.request(method, url, headers=headers, json=body).raise_for_status()
+        response = self._http.request(method, url, headers=self._headers, json=body).raise_for_status()
         return response.json() if response.content else None

@@ -1,10 +1,12 @@
 """Editing posts and comments: who may, whom it notifies, and what a crash leaves."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from service.common.errors import Forbidden, NonceReused, NotFound
+from service.notifications.preview_update import PreviewUpdate
 from service.posts.models import NewComment
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import NOBODY, ServiceProcess
@@ -13,6 +15,11 @@ from tests.notifications.service_process import NOBODY, ServiceProcess
 async def notified(process: ServiceProcess, user_id: str) -> list[tuple[str, str | None]]:
     page = await process.notifications.page(user_id, limit=100, before=None, unread=False)
     return [(item.type, item.data.comment_id) for item in page.items]  # type: ignore[union-attr]
+
+
+async def previews(process: ServiceProcess, user_id: str) -> list[str]:
+    page = await process.notifications.page(user_id, limit=100, before=None, unread=False)
+    return [item.data.preview for item in page.items]
 
 
 async def recovered(process: ServiceProcess, *users: str) -> list[list[tuple[str, str | None]]]:
@@ -121,3 +128,48 @@ async def test_notifications_show_the_edited_text(process: ServiceProcess) -> No
         for item in page.items:
             edited = item.data.comment_id == comments[0]
             assert ("x" * 140 if edited else f"Other @{name}") == item.data.preview
+
+
+async def test_of_two_edits_at_once_the_last_ones_preview_stays(
+    process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although the one before updates the previews later; also if it changes the text back."""
+    author, ann = [await process.add_user() for _ in range(2)]
+    post = await process.post(author)
+    comment = await process.comment(ann, post, content="First")
+    await process.complete_outbox()
+    update, late = PreviewUpdate.update, []
+
+    async def hold(*arguments: Any) -> None:
+        late.append(arguments)
+
+    for text in ("Second", "First"):
+        with monkeypatch.context() as patch:
+            patch.setattr(PreviewUpdate, "update", hold)
+            await process.edits.edit_comment(ann, post, comment, "Never mind")
+        await process.edits.edit_comment(ann, post, comment, text)
+        await update(*late.pop())
+        assert [text] == await previews(process, author)
+
+
+async def test_an_edit_before_the_last_one_does_not_replace_the_preview_of_a_new_notification(
+    start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process stores the notification after the last edit, with its text."""
+    process = start_process()
+    author, ann = [await process.add_user() for _ in range(2)]
+    post = await process.post(author)
+    comment = await process.stored_comment(ann, post, "First")
+    update, late = PreviewUpdate.update, []
+
+    async def hold(*arguments: Any) -> None:
+        late.append(arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreviewUpdate, "update", hold)
+        for text in ("Second", "Third"):
+            await process.edits.edit_comment(ann, post, comment, text)
+    await start_process().complete_outbox()
+    for arguments in late:
+        await update(*arguments)
+        assert ["Third"] == await previews(process, author)

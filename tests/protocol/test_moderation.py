@@ -15,6 +15,11 @@ def report_of(kind: str, id: str, **more: Json) -> Json:
     return {"subject": {"kind": kind, "id": id}, **SPAM, **more}
 
 
+async def upload(user: User, name: str) -> Json:
+    """Upload a file that contains its name."""
+    return (await user.call("POST", "/attachments", params={"name": name}, content=name)).json()
+
+
 async def moderator(clients: Clients) -> User:
     user = await clients.user()
     await make_moderator(user)
@@ -31,9 +36,10 @@ async def test_a_report_keeps_what_it_is_about(clients: Clients) -> None:
     """Of each kind. Editing or deleting it later changes nothing; reporting it again is the same report."""
     anna, ben, judge = *(await clients.users(2)), await moderator(clients)
     group = await ben.start_conversation(anna, title="A group")
-    message = await ben.send_message(group, unique_text("bad"))
+    files = [await upload(ben, name) for name in ("chat.txt", "comment.txt")]
+    message = await ben.send_message(group, unique_text("bad"), attachments=[files[0]["id"]])
     post = await ben.create_post()
-    comment = await ben.comment(post)
+    comment = await ben.comment(post, attachments=[files[1]["id"]])
     subjects = {"user": ben.id, "message": message["id"], "post": post, "comment": comment["id"]}
     contents = {
         "user": "",
@@ -50,12 +56,17 @@ async def test_a_report_keeps_what_it_is_about(clients: Clients) -> None:
     await ben.patch(f"/conversations/{group}/messages/{message['id']}", {"content": "Harmless"})
     await ben.delete(f"/posts/{post}")
     found = {item["subject"]["kind"]: item for item in await open_reports(judge, anna)}
+    [shown] = found["message"]["snapshot"]["attachments"]
+    assert files[0]["name"] == (await clients.http.get(shown["url"])).text
+    await judge.expect_error(404, "not_found", "GET", f"/attachments/{shown['id']}")
     assert set(subjects) == set(found)
     for kind, item in found.items():
         place = {"message": (group, None), "comment": (None, post)}.get(kind, (None, None))
         assert {"kind": kind, "id": subjects[kind], "conversation_id": place[0], "post_id": place[1]} == item["subject"]
         assert (ben.id, "spam", "Everywhere.") == (item["author"]["id"], item["reason"], item["note"])
         assert contents[kind] == item["snapshot"]["content"]
+        attached = {"message": files[:1], "comment": files[1:]}.get(kind, [])
+        assert [each["id"] for each in attached] == [each["id"] for each in item["snapshot"]["attachments"]]
         assert (ben.profile if kind == "user" else None) == item["snapshot"]["profile"]
         assert is_id(item["id"])
         assert is_time(item["created_at"])

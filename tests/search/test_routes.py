@@ -65,6 +65,7 @@ async def test_messages_are_found_newest_first_and_highlighted(chat: Chat) -> No
     await chat.until(["Nothing of that"], q="noth")
     await chat.one.call("DELETE", path)
     await chat.until([], q="noth")
+    assert 'loa_change_follower_lag_seconds{follower="search"}' in (await chat.client.get("/metrics")).text
 
 
 async def test_pages_and_filters(chat: Chat) -> None:

@@ -18,20 +18,29 @@ from tests.server_api.site import KEY, ORIGIN, OTHER_KEY, Site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
-    """A client of the whole service, which all tests of a module share."""
+async def database_uri(datastores: Datastores) -> AsyncIterator[str]:
+    """The URI of the database of `client`."""
     uri = datastores.database(f"test_{uuid4().hex}")
+    await release(uri)
+    try:
+        yield uri
+    finally:
+        await drop_database(uri)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(datastores: Datastores, database_uri: str) -> AsyncIterator[RestClient]:
+    """A client of the whole service, which all tests of a module share."""
     settings = Settings(
         host="127.0.0.1",
         port=0,
-        mongodb_uri=uri,
+        mongodb_uri=database_uri,
         redis_url=datastores.redis_url,
         jwt_secret=SECRET,
         allowed_origins=(ORIGIN,),
         api_keys=(ApiKey("shop", KEY), ApiKey("forum", OTHER_KEY)),
         rate_limits="off",
     )
-    await release(uri)
     app = create_app(settings=settings)
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -40,7 +49,6 @@ async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
                 yield client
     finally:
         Sanic.unregister_app(app)
-        await drop_database(uri)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

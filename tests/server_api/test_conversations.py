@@ -1,14 +1,17 @@
 """Conversations under the site's own ids, and messages that its servers send."""
 
 import asyncio
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 
+from service.accounts.users import UserStore
+from service.datastores.mongo import Mongo
 from tests.notifications.api_user import ApiUser
-from tests.server_api.site import Site
+from tests.server_api.site import Site, user_path
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -168,3 +171,21 @@ async def test_no_other_conversation_is_found_by_its_id(site: Site) -> None:
     created = await site.call("post", "/conversations", 201, external_id=new_id(), participants=people)
     for each in (own["id"], created["id"]):
         await site.refusal(404, "not_found", "get", path(each))
+
+
+async def test_the_site_does_not_speak_for_a_banned_user(site: Site, database_uri: str) -> None:
+    """Nor does it get a token for them, until the ban ends."""
+    people, external_id = await site.users(2), new_id()
+    conversation = await site.call("post", "/conversations", 201, external_id=external_id, participants=people)
+    messages, tokens = f"{path(external_id)}/messages", f"{user_path(people[0])}/tokens"
+    banned, other = [await site.sign_in(person) for person in people]
+    with closing(Mongo(database_uri)) as mongo:
+        users = UserStore(mongo.database)
+        await users.set_ban(banned.id, None)
+        for refused, body in ((messages, {"sender": people[0], "content": "Buy this"}), (tokens, {})):
+            await site.refusal(403, "banned", "post", refused, **body)
+        await users.lift_ban(banned.id)
+    for person in people:
+        await site.call("post", messages, 201, sender=person, content="Hello")
+    await site.sign_in(people[0])
+    assert ["Hello", "Hello"] == await texts(other, conversation)

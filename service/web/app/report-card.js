@@ -1,5 +1,6 @@
 /** The card of a report, with what a moderator can do about it. */
 
+import { attachmentList } from "./attachment-list.js";
 import { avatar } from "./avatar.js";
 import { endBan, openBanDialog } from "./ban-dialog.js";
 import { whileBusy } from "./busy-button.js";
@@ -70,7 +71,12 @@ export function reportCard(app, report, onChanged) {
     ),
     snapshot.profile && el("p.muted", { dir: "ltr" }, `@${snapshot.profile.username}`),
     snapshot.content && el("blockquote", { dir: "auto" }, expandableText(snapshot.content, {})),
-    !snapshot.content && subject.kind !== "user" && el("p.muted", {}, t("moderation.only_files")),
+    snapshot.attachments.length > 0 && attachmentList(snapshot.attachments, (id, part) => api.attachment(id, part)),
+    // Of a report from before files were kept.
+    !snapshot.content &&
+      !snapshot.attachments.length &&
+      subject.kind !== "user" &&
+      el("p.muted", {}, t("moderation.only_files")),
     el(
       "p",
       {},

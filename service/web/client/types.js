@@ -91,7 +91,7 @@
  * @property {Profile} author
  * @property {ReportReason} reason
  * @property {string} note
- * @property {{content: string, created_at: string | null, profile: Profile | null}} snapshot
+ * @property {{content: string, attachments: Attachment[], created_at: string | null, profile: Profile | null}} snapshot
  * @property {ReportState} state
  * @property {string} created_at
  * @property {Profile | null} closed_by

@@ -1,4 +1,8 @@
-"""Emulators of object stores, each a process with the interface of S3 or Azure."""
+"""Emulators of object stores, each a process with the interface of S3 or Azure.
+
+Google Cloud Storage is used by its XML API, which is that of S3 but for the names of some headers. Its own emulators
+have no multipart uploads, so the one of S3 stands in for it.
+"""
 
 import base64
 import hashlib
@@ -24,10 +28,13 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 """Those that every Azurite has."""
 AZURE_VERSION = "2021-08-06"
 
+Store = tuple[str, dict[str, str]]
+"""The URL of a bucket or container, and the environment with which it is used."""
+
 
 @contextmanager
-def s3(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the URL of a bucket, and the environment with which it is used. Installs moto in `folder`."""
+def moto(folder: Path) -> Iterator[str]:
+    """Yield the address of a server with an empty bucket, CONTAINER. Installs moto in `folder`."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     requirements = ["--require-hashes", "-r", str(HERE / "requirements.txt")]
     subprocess.run([folder / "bin/pip", "install", "-q", "--disable-pip-version-check", *requirements], check=True)
@@ -35,21 +42,28 @@ def s3(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     with _running([str(folder / "bin/moto_server"), "-H", "127.0.0.1", "-p", str(port)], port, folder):
         endpoint = f"http://127.0.0.1:{port}"
         assert 200 == httpx.put(f"{endpoint}/{CONTAINER}").status_code
-        yield (
-            f"s3://{CONTAINER}/prefix",
-            {
-                "AWS_ENDPOINT": endpoint,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_ACCESS_KEY_ID": "id",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                "AWS_REGION": "us-east-1",
-            },
-        )
+        yield endpoint
+
+
+def s3(endpoint: str) -> Store:
+    """Return the bucket of `moto`."""
+    return f"s3://{CONTAINER}/prefix", {
+        "AWS_ENDPOINT": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def google(endpoint: str) -> Store:
+    """Return the bucket of `moto`, as if it were one of Google's."""
+    return f"gs://{CONTAINER}/prefix", {"GOOGLE_BASE_URL": endpoint, "GOOGLE_BEARER_TOKEN": "token"}
 
 
 @contextmanager
-def azure(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the URL of a container, and the environment with which it is used. Installs Azurite in `folder`."""
+def azure(folder: Path) -> Iterator[Store]:
+    """Yield an empty container of Azurite, which it installs in `folder`."""
     need("node", "npm")
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, folder)
