@@ -1,6 +1,7 @@
 """A queue of deliveries to one receiver: new ones are attempted directly, stored ones when they are due."""
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class DeliveryQueue(Generic[Delivery, Outcome]):
         self._jobs: dict[str, _Job[Delivery]] = {}
         self._wake = asyncio.Event()
         self._failures = 0
+        self._failed_at = -math.inf
         self._paused_until = 0.0
         self.lock = asyncio.Lock()
 
@@ -106,6 +108,7 @@ class DeliveryQueue(Generic[Delivery, Outcome]):
             if job and not job.started:
                 job.withdrawn = True
                 del self._jobs[id]
+        self._wake_if_room()
 
     async def _take_due(self) -> None:
         rested = False
@@ -135,6 +138,10 @@ class DeliveryQueue(Generic[Delivery, Outcome]):
     def _has_room(self) -> bool:
         return not self._jobs if self._is_slow else self._queue.qsize() < self._concurrency
 
+    def _wake_if_room(self) -> None:
+        if self._has_room:
+            self._wake.set()
+
     async def _woken_within(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
@@ -147,21 +154,25 @@ class DeliveryQueue(Generic[Delivery, Outcome]):
         while True:
             job = await self._queue.get()
             if job.withdrawn:
+                self._wake_if_room()
                 continue
             job.started = True
+            began = time.monotonic()
             outcome = await self._deliveries.attempt(job.delivery)
             async with self.lock:
-                self._note(await self._deliveries.settle(job.delivery, outcome))
+                self._note(await self._deliveries.settle(job.delivery, outcome), began)
                 del self._jobs[job.delivery.id]
                 job.settled.set_result(None)
-            if self._has_room:
-                self._wake.set()
+            self._wake_if_room()
 
-    def _note(self, works: bool | None) -> None:
-        if works is None:
-            return
-        self._failures = 0 if works else self._failures + 1
-        if self._is_slow:
-            # Bounded: after a thousand failures, a float would not hold the power.
-            pause = min(self._max_pause, 2.0 ** min(self._failures - 1, 30))
-            self._paused_until = time.monotonic() + pause
+    def _note(self, works: bool | None, began: float) -> None:
+        """Note what an attempt that began then has shown. Those that fail together are one failure."""
+        if works:
+            self._failures = 0
+        elif works is False and began >= self._failed_at:
+            self._failures += 1
+            self._failed_at = time.monotonic()
+            if self._is_slow:
+                # Bounded: after a thousand failures, a float would not hold the power.
+                pause = min(self._max_pause, 2.0 ** min(self._failures - 1, 30))
+                self._paused_until = self._failed_at + pause

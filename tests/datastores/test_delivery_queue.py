@@ -120,9 +120,42 @@ async def test_a_receiver_that_fails_gets_one_attempt_at_a_time_after_pauses(mon
     async with running(letters, max_pause=16.0) as queue:
         await letters.until_settled(12)
         assert not queue.is_failing
-    # The first four were taken together and have failed; so have the next two, each alone.
+    # The first four were taken together and have failed one after the other; so have the next two, each alone.
     assert [4, 1, 1, 1, 1, 4] == [size for size in sizes if size][:6]
     assert [8, 16, 16] == pauses[:3]
+
+
+async def test_attempts_that_fail_together_are_one_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause after it is the first one, of a second."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def record(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    letters = Letters(*map(str, range(5)))
+    letters.works = lambda _: False
+    async with running(letters, concurrency=4, max_pause=60.0):
+        await letters.until_attempted(4)
+        monkeypatch.setattr("service.datastores.delivery_queue.asyncio.sleep", record)
+        letters.release.set()
+        await letters.until_settled(5)
+    assert 0.5 < next(seconds for seconds in pauses if seconds > 0) <= 1.0
+
+
+async def test_the_next_is_taken_after_all_that_waited_were_withdrawn() -> None:
+    letters = Letters("first")
+    letters.seconds = 60
+    async with running(letters, concurrency=1) as queue:
+        await letters.until_attempted(1)
+        submitted = [queue.submit(Letter(id)) for id in "ab"]
+        queue.withdraw("ab")
+        letters.stored.append(Letter("due"))
+        letters.release.set()
+        await letters.until_settled(2)
+        assert [False, False] == [future.done() for future in submitted]
+    assert ["first", "due"] == letters.attempted
 
 
 async def test_a_receiver_may_fail_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
