@@ -198,8 +198,15 @@ class ConversationStore:
     ) -> dict[ObjectId, Document]:
         """Return those conversations in which `user_id` is a participant: the counters, the version, and what `members`
         says of the user's read mark and history; or the `whole` documents."""
-        fields = None if whole else {**COUNTERS, f"reads.{user_id}": 1, f"starts.{user_id}": 1}
-        found = await find_by_ids(self._collection, conversation_ids, fields, {"participants": user_id})
+        fields: Document | None = None
+        if whole:
+            found = await find_by_ids(self._collection, conversation_ids, None, {"participants": user_id})
+        else:
+            fields = {**COUNTERS, f"reads.{user_id}": 1, f"starts.{user_id}": 1}
+            # Not a condition: with one, a database may look for all conversations of the user.
+            listed = {"participants": {"$elemMatch": {"$eq": user_id}}}
+            found = await find_by_ids(self._collection, conversation_ids, fields | listed)
+            found = [document for document in found if document.pop("participants", None)]
         documents = {document["_id"]: document for document in found}
         if missing := set(conversation_ids) - documents.keys():
             documents |= await self._large.read_for(user_id, missing, fields)

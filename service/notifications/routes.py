@@ -50,7 +50,7 @@ def blueprint(
     )
     async def page(request: Request, caller: Identity, *, query: PageQuery) -> HTTPResponse:
         return json_response(
-            await service.page(caller.user_id, limit=query.limit, before=query.before, unread=query.unread)
+            await service.page_json(caller.user_id, limit=query.limit, before=query.before, unread=query.unread)
         )
 
     @bp.get("/notifications/groups")

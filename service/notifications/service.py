@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 
-from service.common.encoding import loads
 from service.common.errors import NonceReused, NotFound
 from service.common.profiles import Profile, Profiles, profile_of
 from service.common.tasks import cancel_and_wait, run_forever
@@ -26,7 +25,8 @@ from service.notifications.models import (
     ReactionNotification,
     Sender,
 )
-from service.notifications.notification_store import REACTED_COMMENT, NotificationStore
+from service.notifications.notification_json import notification_json
+from service.notifications.notification_store import NotificationStore
 from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
 from service.realtime.dispatcher import Dispatcher
@@ -135,18 +135,28 @@ class NotificationService:
 
     async def page(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> NotificationPage:
         """Return the `limit` latest notifications numbered below `before`, or of all if it is None. Latest first."""
-        if before is None and not unread:
-            inbox = await self._inbox_store.inbox(user_id)
-            found = await self._store.latest(user_id, inbox.last_seq, limit + 1)
-        else:
-            inbox = await self._inboxes.inbox(user_id)
-            top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
-            if unread:
-                found = await self._newest_unread(user_id, inbox, top, limit + 1)
-            else:
-                found = await self._store.newest(user_id, top, limit + 1)
+        found, inbox = await self._read_page(user_id, limit + 1, before, unread=unread)
         items = await self.with_senders(found[:limit], inbox)
         return NotificationPage(items=items, next=items[-1].seq if len(found) > limit else None)
+
+    async def page_json(self, user_id: str, *, limit: int, before: int | None, unread: bool) -> dict[str, Any]:
+        """Like `page`, in its JSON form."""
+        found, inbox = await self._read_page(user_id, limit + 1, before, unread=unread)
+        profiles = await self._senders(found[:limit])
+        items = [notification_json(document, inbox, profiles) for document in found[:limit]]
+        return {"items": items, "next": items[-1]["seq"] if len(found) > limit else None}
+
+    async def _read_page(
+        self, user_id: str, limit: int, before: int | None, *, unread: bool
+    ) -> tuple[list[Document], Inbox]:
+        if before is None and not unread:
+            inbox = await self._inbox_store.inbox(user_id)
+            return await self._store.latest(user_id, inbox.last_seq, limit), inbox
+        inbox = await self._inboxes.inbox(user_id)
+        top = min(before or inbox.last_seq + 1, inbox.last_seq + 1)
+        if unread:
+            return await self._newest_unread(user_id, inbox, top, limit), inbox
+        return await self._store.newest(user_id, top, limit), inbox
 
     async def _newest_unread(self, user_id: str, inbox: Inbox, below: int, limit: int) -> list[Document]:
         found: list[Document] = []
@@ -230,11 +240,12 @@ class NotificationService:
     async def with_senders(self, documents: Iterable[Document], inbox: Inbox) -> list[Notification]:
         """Return stored notifications as clients get them."""
         documents = list(documents)
-        if not documents:
-            return []
-        senders = {str(document["sender_id"]) for document in documents if document["sender_id"]}
-        profiles = await self._profiles.profiles(senders) if senders else {}
+        profiles = await self._senders(documents)
         return [_notification(document, inbox, profiles) for document in documents]
+
+    async def _senders(self, documents: Iterable[Document]) -> Mapping[str, Profile]:
+        senders = {str(document["sender_id"]) for document in documents if document["sender_id"]}
+        return await self._profiles.profiles(senders) if senders else {}
 
 
 def _is_hint(notification: Document) -> bool:
@@ -255,36 +266,16 @@ def event_of(user_id: str, notification: Notification) -> Event:
 
 
 def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:
-    seq: int = document["seq"]
-    is_deleted: bool = document.get("deleted", False)
-    common = {
-        "notification_id": str(document["_id"]),
-        "preview": document["preview"],
-        "created_at": document["created_at"],
-        # A deleted one may not be marked yet.
-        "read": inbox.has_read(seq) or is_deleted,
-    }
-    sender = sender_of(str(document["sender_id"]), profiles) if document["sender_id"] else None
-    data: PostNotification | CustomNotification
-    if "post_id" in document:
-        comment_id = document.get("comment_id") or document.get(REACTED_COMMENT)
-        ids = {"post_id": str(document["post_id"]), "comment_id": str(comment_id) if comment_id else None}
-        if is_deleted:
-            data = DeletedNotification(sender=sender, **ids, **common)
-        elif "emoji" in document:
-            data = ReactionNotification(sender=sender, **ids, **common, emoji=document["emoji"])
-        else:
-            data = PostNotification(sender=sender, **ids, **common)
-    else:
-        extra = document.get("extra")
-        data = CustomNotification(
-            sender=sender,
-            url=document.get("url"),
-            extra=None if extra is None else loads(extra),
-            group_key=document.get("group_key"),
-            **common,
-        )
-    return Notification(type=document["type"], seq=seq, data=data)
+    shown = notification_json(document, inbox, profiles)
+    data = shown["data"]
+    kind: type[PostNotification | CustomNotification] = PostNotification
+    if "post_id" not in data:
+        kind = CustomNotification
+    elif "deleted" in data:
+        kind = DeletedNotification
+    elif "emoji" in data:
+        kind = ReactionNotification
+    return Notification(type=shown["type"], seq=shown["seq"], data=kind(**data))
 
 
 def sender_of(user_id: str, profiles: Mapping[str, Profile]) -> Sender:

@@ -26,7 +26,10 @@ def request(
 
 async def items(process: ServiceProcess, user_id: str) -> list[dict[str, object]]:
     page = await process.notifications.page(user_id, limit=30, before=None, unread=False)
-    return [item.model_dump() for item in page.items]
+    shown = await process.notifications.page_json(user_id, limit=30, before=None, unread=False)
+    assert shown == page.model_dump()
+    listed: list[dict[str, object]] = shown["items"]
+    return listed
 
 
 async def test_it_is_numbered_and_published_with_the_others(process: ServiceProcess) -> None:

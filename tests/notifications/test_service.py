@@ -92,7 +92,9 @@ async def test_a_user_gets_one_notification_for_each_sender_of_reactions_and_sub
         (event["type"], event["data"]["comment_id"]) for event in events[4:]
     ]
     assert not any("emoji" in event["data"] for event in events[4:])
-    listed = (await process.notifications.page(user, limit=30, before=None, unread=False)).items
+    page = await process.notifications.page(user, limit=30, before=None, unread=False)
+    listed = page.items
+    assert page.model_dump() == await process.notifications.page_json(user, limit=30, before=None, unread=False)
     assert [event["data"] for event in events] == [item.model_dump()["data"] for item in reversed(listed)]
 
 
