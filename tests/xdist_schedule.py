@@ -1,22 +1,21 @@
-"""The schedule of a run of the whole suite: which tests run in which process, in which order, and beside which others.
+"""The schedule of a run of the whole suite: which tests run in which process, and in which order.
 
 See "Parallel runs" in README.md.
 """
 
 import os
-from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
-
-from tests.group_lock import group_lock
+from xdist.workermanage import WorkerController
 
 MAX_PROCESSES = 4
 """Each process has datastores of its own. A container may have less of the machine than the cores that it sees."""
-PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES)
-"""Two more than there are cores: most tests wait more than they compute."""
+WAITING_PROCESSES = 2
+"""How many more processes begin with the time-sensitive tests, whose timers they wait for."""
+PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES) + WAITING_PROCESSES
+"""Two more than there are cores for the others: most tests wait more than they compute."""
 
 TIME_SENSITIVE = (
     "tests/datastores/test_cluster.py",
@@ -32,8 +31,8 @@ TIME_SENSITIVE = (
     "tests/datastores/test_batcher.py",
     "tests/realtime/test_coalescer.py",
 )
-"""Tests that measure fractions of a second, or have timers that short, the longest first. They run only beside one
-another, since they hardly compute: all of them take 10 s of processor time."""
+"""Tests that measure fractions of a second, or have timers that short, the longest first. All of them take four minutes
+and 10 s of processor time: they run from the start, and their waiting costs nothing."""
 
 SAME_PROCESS = ("tests/e2e/", "tests/protocol/", "tests/security/")
 """Folders that run in one process each: their tests share servers, a browser, and background scenarios that run from
@@ -94,10 +93,16 @@ def rank(nodeid: str) -> tuple[bool, int]:
 
 
 class UnitScheduling(LoadScopeScheduling):
-    """Hands out the units in the order of the tests."""
+    """Hands out the units in the order of the tests, and the time-sensitive ones to WAITING_PROCESSES first."""
 
     def _split_scope(self, nodeid: str) -> str:
         return work_unit(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        waits = self.nodes.index(node) < WAITING_PROCESSES
+        if fitting := next((unit for unit in self.workqueue if is_time_sensitive(unit) == waits), None):
+            self.workqueue.move_to_end(fitting, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -122,13 +127,3 @@ def is_xdist_worker(config: pytest.Config) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if is_xdist_worker(config):
         items.sort(key=lambda item: rank(item.nodeid))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test with its fixtures under the lock of its group."""
-    if not is_xdist_worker(item.config):
-        return (yield)
-    groups = ("time-sensitive", "other") if is_time_sensitive(item.nodeid) else ("other", "time-sensitive")
-    with group_lock(Path(item.config.option.basetemp).parent, *groups):
-        return (yield)
