@@ -182,8 +182,10 @@ class TestLocalFirst:
     async def processes(
         self, redis: Redis, datastores: Datastores, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[list[RateLimits]]:
-        """Four that share only Redis."""
+        """Four that share only Redis, for which they wait as long as a busy machine takes."""
         monkeypatch.setattr(window_sync, "SYNC_INTERVAL", 0.05)
+        for module in (limits, window_sync):
+            monkeypatch.setattr(module, "REDIS_TIMEOUT", 10.0)
         stores = [RateLimits(datastores.redis_url, True) for _ in range(4)]
         yield stores
         for store in stores:
@@ -228,8 +230,11 @@ class TestLocalFirst:
         # After 100, 200 … 900 requests; more only if that took longer than SYNC_INTERVAL; and one to load the script.
         assert 9 <= commands.count("EVALSHA") <= 30
 
-    async def test_windows_that_are_compared_share_a_command(self, processes: list[RateLimits], redis: Redis) -> None:
+    async def test_windows_that_are_compared_share_a_command(
+        self, processes: list[RateLimits], redis: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """50 users whose counts come near the limit, each second."""
+        monkeypatch.setattr(window_sync, "SYNC_INTERVAL", 1.0)
         store = processes[0]
         await count_passed(store, LOCAL, "warm", times=20)
         await asyncio.gather(*(count_passed(store, LOCAL, f"{user}", times=9) for user in range(50)))
@@ -304,6 +309,7 @@ class TestLocalFirst:
             await never.wait()
 
         store = processes[0]
+        monkeypatch.setattr(window_sync, "REDIS_TIMEOUT", 0.5)
         monkeypatch.setattr(store._sync, "_sync_due", hang)
         async with asyncio.timeout(5):
             passed = await asyncio.gather(*(count_passed(store, LOCAL, f"{n % 5}", times=1) for n in range(1000)))
