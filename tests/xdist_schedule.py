@@ -13,7 +13,7 @@ from xdist.workermanage import WorkerController
 MAX_PROCESSES = 4
 """Each process has datastores of its own. A container may have less of the machine than the cores that it sees."""
 WAITING_PROCESSES = 2
-"""How many more processes begin with the time-sensitive tests, whose timers they wait for."""
+"""How many more processes begin with tests that mostly wait."""
 PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES) + WAITING_PROCESSES
 """Two more than there are cores for the others: most tests wait more than they compute."""
 
@@ -33,6 +33,18 @@ TIME_SENSITIVE = (
 )
 """Tests that measure fractions of a second, or have timers that short, the longest first. All of them take four minutes
 and 10 s of processor time: they run from the start, and their waiting costs nothing."""
+
+MOSTLY_WAITING = (
+    *TIME_SENSITIVE,
+    "tests/push/test_pushes.py",
+    "tests/webhooks/",
+    "tests/datastores/",
+    "tests/posts/test_notification_outbox.py",
+    "tests/search/",
+    "tests/realtime/",
+    "tests/http/",
+)
+"""Tests that take five times as long as they compute, or longer."""
 
 SAME_PROCESS = ("tests/e2e/", "tests/protocol/", "tests/security/")
 """Folders that run in one process each: their tests share servers, a browser, and background scenarios that run from
@@ -56,16 +68,13 @@ LONGEST_FIRST = (
     "tests/chat/test_group_service.py",
     "tests/chat/test_membership_races.py",
     "tests/commands/test_delete_user.py",
-    "tests/push/",
+    "tests/push/test_crashes.py",
     "tests/chat/test_history_start.py",
-    "tests/realtime/test_autobahn.py",
     "tests/examples/",
     "tests/notifications/test_groups.py",
     "tests/chat/test_invitations.py",
     "tests/chat/test_append.py",
-    "tests/datastores/test_change_follower.py",
     "tests/test_pages.py",
-    "tests/webhooks/",
     "tests/commands/test_command_line.py",
     "tests/telemetry/test_tracing.py",
 )
@@ -80,27 +89,27 @@ def work_unit(nodeid: str) -> str:
     return next((folder for folder in SAME_PROCESS if file.startswith(folder)), file)
 
 
-def is_time_sensitive(nodeid: str) -> bool:
-    return nodeid.startswith(TIME_SENSITIVE)
+def mostly_waits(nodeid: str) -> bool:
+    return nodeid.startswith(MOSTLY_WAITING)
 
 
 def rank(nodeid: str) -> tuple[bool, int]:
-    """Return the sort key of the test's unit: the long ones first, and the time-sensitive ones last."""
-    last = is_time_sensitive(nodeid)
-    order = TIME_SENSITIVE if last else LONGEST_FIRST
+    """Return the sort key of the test's unit: those that wait last, and of each kind the long ones first."""
+    waits = mostly_waits(nodeid)
+    order = MOSTLY_WAITING if waits else LONGEST_FIRST
     unit = work_unit(nodeid)
-    return last, next((rank for rank, start in enumerate(order) if unit.startswith(start)), len(order))
+    return waits, next((rank for rank, start in enumerate(order) if unit.startswith(start)), len(order))
 
 
 class UnitScheduling(LoadScopeScheduling):
-    """Hands out the units in the order of the tests, and the time-sensitive ones to WAITING_PROCESSES first."""
+    """Hands out the units in the order of the tests, to WAITING_PROCESSES first those that mostly wait."""
 
     def _split_scope(self, nodeid: str) -> str:
         return work_unit(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         waits = self.nodes.index(node) < WAITING_PROCESSES
-        if fitting := next((unit for unit in self.workqueue if is_time_sensitive(unit) == waits), None):
+        if fitting := next((unit for unit in self.workqueue if mostly_waits(unit) == waits), None):
             self.workqueue.move_to_end(fitting, last=False)
         super()._assign_work_unit(node)
 

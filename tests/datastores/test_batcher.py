@@ -12,8 +12,8 @@ from tests.chat.chat_process import ADA, BOB, ChatProcess
 from tests.conftest import Datastores
 from tests.proxy import Proxy
 
-BATCH_TIMEOUT = 0.2
-SLOW = 0.5
+BATCH_TIMEOUT = 0.4
+SLOW = 1.0
 
 
 async def time_to_refusal(messages: MessageService, conversation: str, nonce: str) -> float:
