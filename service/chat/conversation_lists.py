@@ -147,13 +147,14 @@ class ConversationLists:
 
     async def recent(self, user_ids: Collection[ObjectId], limit: int) -> dict[ObjectId, list[Document]]:
         """Return the counters of each user's `limit` most recently active conversations; with one read if they are not
-        too many (MAX_SHARED_READ)."""
+        too many (MAX_SHARED_READ). With it, or if a group is a large one, they tell the `size_of` the conversation."""
         fields: Document = {"last": 1, "last_rev": 1, "last_activity": 1}
         listed = fields | {f"{name}.{user_id}": 1 for user_id in user_ids for name in ("reads", "starts")}
         grouped = await self._recent_listed(user_ids, limit, listed)
         memberships = await self._memberships.of_users(user_ids)
         if memberships:
-            large = await self._large.read({each["conversation_id"] for each in memberships}, fields)
+            counted = fields | {"participant_count": 1}
+            large = await self._large.read({each["conversation_id"] for each in memberships}, counted)
             # By id: a group may have become a large one since the first read.
             rows = {user_id: {each["_id"]: each for each in documents} for user_id, documents in grouped.items()}
             # Read again: what the documents say may be newer than a removal.
@@ -249,6 +250,13 @@ def _group_by_user(
             if len(grouped[user_id]) < limit:
                 grouped[user_id].append(document)
     return grouped
+
+
+def size_of(conversation: Document) -> int | None:
+    """Return the number of participants; None if what was read does not tell it."""
+    if "participant_count" in conversation:
+        return int(conversation["participant_count"])
+    return len(conversation["participants"]) if "participants" in conversation else None
 
 
 def activity_of(conversation: Document) -> tuple[datetime, ObjectId]:

@@ -9,7 +9,7 @@ from bson import ObjectId
 from service.chat import events
 from service.chat.barrier import BARRIER, BLOCKED_BY
 from service.chat.conversation_announcer import ConversationAnnouncer
-from service.chat.conversation_lists import activity_of
+from service.chat.conversation_lists import activity_of, size_of
 from service.chat.conversation_store import ConversationStore, is_listed, seq_of, version_of
 from service.chat.counter_reader import CounterReader
 from service.chat.direct_blocks import DirectBlocks
@@ -244,23 +244,28 @@ class ConversationService:
         return await self._hellos.submit(user_id)
 
     async def _read_hellos(self, user_ids: Sequence[str]) -> list[list[dict[str, Any]]]:
-        users = {ObjectId(user_id) for user_id in user_ids}
+        # The strings of the callers: what is remembered of thousands of users would else have copies.
+        users = {ObjectId(user_id): user_id for user_id in user_ids}
         recent = await self._conversations.lists.recent(users, HELLO_LIMIT)
         truncated = any(len(documents) == HELLO_LIMIT for documents in recent.values())
         # A conversation that was left out may be the most active one, with counters that are not written yet.
         if truncated and await self._flush_counters():
             recent = await self._conversations.lists.recent(users, HELLO_LIMIT)
-        await self._counter_reader.refresh_each({str(user): documents for user, documents in recent.items()})
+        await self._counter_reader.refresh_each({users[user]: documents for user, documents in recent.items()})
         for documents in recent.values():
             documents.sort(key=activity_of, reverse=True)
         for user, documents in recent.items():
             for document in documents:
                 topic = events.TOPIC + str(document["_id"])
-                self._dispatcher.set_position(topic, document["last_rev"], [str(user)])
-        await self._join_rooms(users)
+                self._dispatcher.set_position(topic, document["last_rev"], [users[user]])
+                if (size_of(document) or 0) > MAX_ADDRESSED:
+                    self._dispatcher.join_room(topic, document["last_rev"], users[user])
+        await self._join_rooms({user for user, documents in recent.items() if not _show_all_rooms(documents)})
         return [[_head_json(document, user_id) for document in recent[ObjectId(user_id)]] for user_id in user_ids]
 
     async def _join_rooms(self, users: Collection[ObjectId]) -> None:
+        if not users:
+            return
         for user, rooms in (await self._conversations.lists.larger_than(MAX_ADDRESSED, users)).items():
             for conversation_id, last_rev in rooms.items():
                 self._dispatcher.join_room(events.TOPIC + str(conversation_id), last_rev, str(user))
@@ -462,6 +467,11 @@ def _is_archived(document: Document, settings: Mapping[ObjectId, ConversationSet
 def _with_profile(document: Document) -> list[ObjectId]:
     members: list[ObjectId] = document["participants"]
     return members[:MAX_PROFILES]
+
+
+def _show_all_rooms(documents: Sequence[Document]) -> bool:
+    """Return whether these are all conversations of a user, and tell which of them are rooms."""
+    return len(documents) < HELLO_LIMIT and all(size_of(document) is not None for document in documents)
 
 
 def _head_json(document: Document, user_id: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Up-to-date counters for reads: the stored ones may lag a moment behind the messages."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from bson import ObjectId
@@ -10,9 +9,9 @@ from service.chat.counter_update import CounterUpdate
 from service.chat.message_store import MessageStore
 from service.datastores.mongo import Document
 
-Positions = Callable[[Collection[str], str | None], Awaitable[Mapping[str, int]]]
-"""`positions(topics, user_id)` returns the last revs that have been published lately to the user; with None, those that
-this process knows."""
+Positions = Callable[[Mapping[str | None, Collection[str]]], Awaitable[Mapping[str, int]]]
+"""`positions(topics_by_user)` returns the last revs that have been published lately to the users; of the topics with
+None, those that this process knows."""
 
 
 class CounterReader:
@@ -35,12 +34,12 @@ class CounterReader:
 
     async def refresh_each(self, documents_by_user: Mapping[str | None, Iterable[Document]]) -> None:
         """Like `refresh`, for several users at once, who may have documents in common."""
-        topics = {
+        topics: dict[str | None, dict[str, Document]] = {
             user_id: {events.TOPIC + str(document["_id"]): document for document in documents}
             for user_id, documents in documents_by_user.items()
         }
-        positions = await asyncio.gather(*(self._positions(found, user_id) for user_id, found in topics.items()))
-        for found, revs in zip(topics.values(), positions, strict=True):
+        revs = await self._positions(topics)
+        for found in topics.values():
             for topic, document in found.items():
                 if revs[topic] > document["last_rev"]:
                     await self.refresh_from_messages(document)

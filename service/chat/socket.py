@@ -63,7 +63,8 @@ class ChatSocket(FrameHandler[frames.Frame]):
         self._shielded_tasks = shielded_tasks
         self._metrics = metrics
         self._user_id = socket.user_id
-        self._in_flight: set[asyncio.Future[StoredMessage]] = set()
+        # No set: an empty one takes 200 bytes more in each idle socket.
+        self._in_flight: dict[asyncio.Future[StoredMessage], None] = {}
 
     async def begin(self) -> None:
         """Send hello with the heads of the user's conversations, and go live. Raises Unavailable."""
@@ -132,14 +133,14 @@ class ChatSocket(FrameHandler[frames.Frame]):
         stored = self._messages.submit(
             self._user_id, frame.conversation_id, frame.content, frame.nonce, frame.reply_to, frame.attachments
         )
-        self._in_flight.add(stored)
+        self._in_flight[stored] = None
         span = CURRENT_SPAN.get()
         stored.add_done_callback(lambda future: self._on_stored(future, frame.ref, received_at, span))
 
     def _on_stored(
         self, future: "asyncio.Future[StoredMessage]", ref: str | None, received_at: float, span: Span | None = None
     ) -> None:
-        self._in_flight.discard(future)
+        self._in_flight.pop(future, None)
         if span:
             span.end("cancelled" if future.cancelled() else future.exception())
         if future.cancelled():

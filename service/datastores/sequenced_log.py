@@ -78,6 +78,33 @@ class SequencedLog:
             if len(found) < PAGE:
                 return floor
 
+    async def last_numbers(self, floors: Mapping[Any, int]) -> dict[Any, int]:
+        """Return the last number of each of these lists, given that it is at least `floors`. Raises Unavailable."""
+        unknown = [scope for scope, floor in floors.items() if not floor]
+        parts = [unknown[first : first + IDS_PER_READ] for first in range(0, len(unknown), IDS_PER_READ)]
+        read: dict[Any, int] = {}
+        for part in await asyncio.gather(*map(self._first_numbers, parts)):
+            read |= part
+        known = [scope for scope, floor in floors.items() if floor]
+        numbers = await asyncio.gather(*[self.last_number(scope, floors[scope]) for scope in known])
+        return read | dict(zip(known, numbers, strict=True))
+
+    async def above(self, scope: Any, number: int, floor: int, limit: int) -> list[Document]:
+        """Return the documents of a list with a number above `number`, ascending, given that it has reached `floor`;
+        more than `limit` of them need not be all. Raises Unavailable."""
+        found: list[Document] = []
+        low = number
+        while True:
+            high = max(low, floor) + PAGE
+            async with unavailable():
+                page = await self._committed.find({self.scope: scope, self.number: {"$gt": low, "$lte": high}}).to_list(
+                    high - low
+                )
+            found += sorted(page, key=lambda document: int(document[self.number]))
+            if not page or found[-1][self.number] < high or high - number > limit:
+                return found
+            low = high
+
     async def close(self) -> None:
         await self._appends.close()
 
@@ -101,16 +128,7 @@ class SequencedLog:
         missing = list(scopes - found.keys())
         if missing:
             hints = await self._hints(missing)
-            unknown = [scope for scope in missing if not hints.get(scope)]
-            parts = [unknown[first : first + IDS_PER_READ] for first in range(0, len(unknown), IDS_PER_READ)]
-            read = {
-                scope: number
-                for part in await asyncio.gather(*map(self._first_numbers, parts))
-                for scope, number in part.items()
-            }
-            known = [scope for scope in missing if scope not in read]
-            numbers = await asyncio.gather(*[self.last_number(scope, hints[scope]) for scope in known])
-            read |= zip(known, numbers, strict=True)
+            read = await self.last_numbers({scope: hints.get(scope, 0) for scope in missing})
             self._last_numbers |= read
             found |= read
         return found

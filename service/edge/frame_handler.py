@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
@@ -58,8 +57,9 @@ class FrameHandler(Generic[F]):
         self._frames = frames
         self._verifier = verifier
         self._tracing = tracing
-        # As received: a str with a single emoji takes four bytes for each character.
-        self._pending: deque[bytes] = deque()
+        # As received: a str with a single emoji takes four bytes for each character. A list, although the first one is
+        # taken: there are at most some hundred, and an empty deque takes as much memory as a whole idle connection may.
+        self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._current: bytes | None = None
         self._budget = socket.host.inbound
@@ -164,7 +164,7 @@ class FrameHandler(Generic[F]):
 
     async def _handle_all(self) -> None:
         while self._pending:
-            data = self._current = self._pending.popleft()
+            data = self._current = self._pending.pop(0)
             self._pending_bytes -= len(data)
             if self._has_room(MAX_PENDING_FRAMES // 2 + 1, MAX_PENDING_BYTES // 2):
                 self._resume_reading()
@@ -172,6 +172,7 @@ class FrameHandler(Generic[F]):
             self._current = None
             self._release(len(data))
         self._resume_reading()
+        self._task = None
 
     def _has_room(self, frames: int, size: int) -> bool:
         """Return whether to read on: less than so many frames and bytes wait here, and little enough elsewhere."""

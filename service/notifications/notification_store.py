@@ -1,7 +1,7 @@
 """The store of notifications: a numbered list per user."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -90,6 +90,16 @@ class NotificationStore:
     async def last_seq(self, user_id: str, floor: int) -> int:
         """Return the user's last number, given that it is at least `floor`. Raises Unavailable."""
         return await self._append.last_number(ObjectId(user_id), floor)
+
+    async def last_seqs(self, floors: Mapping[str, int]) -> dict[str, int]:
+        """Like `last_seq`, for each of these users. Raises Unavailable."""
+        read = await self._append.last_numbers({ObjectId(user_id): floor for user_id, floor in floors.items()})
+        return {str(user): seq for user, seq in read.items()}
+
+    async def above(self, user_id: str, seq: int, floor: int, limit: int) -> list[Document]:
+        """Return the notifications above the number `seq`, deleted ones too, ascending, given that there are some up to
+        `floor`; more than `limit` of them need not be all. Raises Unavailable."""
+        return await self._append.above(ObjectId(user_id), seq, floor, limit)
 
     async def between(self, user_id: str, first: int, last: int) -> list[Document]:
         """Return the notifications numbered `first` to `last`, deleted ones too, ascending. Raises Unavailable."""

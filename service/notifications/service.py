@@ -10,6 +10,7 @@ from bson import ObjectId
 from service.common.errors import NonceReused, NotFound
 from service.common.profiles import Profile, Profiles, profile_of
 from service.common.tasks import cancel_and_wait, run_forever
+from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
 from service.datastores.sequenced_log import Appended
 from service.notifications.inbox_service import InboxService
@@ -37,6 +38,8 @@ BACKFILL_LIMIT = 200
 """Notifications per read that fills a gap in the events that this process received."""
 MAX_REPLAY = 1000
 """Notifications. A client that missed more is reset, and reads the list page by page instead."""
+REPLAY_BATCH = 32
+"""Connections whose replays are read together."""
 HINT_STEP = 32
 """Every so many notifications of a user, the last number is stored as a hint: to store those of a thousand users takes
 the embedded database as long as to store their notifications. Without one, a reader of the inbox looks at up to that
@@ -50,6 +53,14 @@ class Replay(NamedTuple):
 
     inbox: Inbox
     missed: list[Event]
+    reset_reason: str | None = None
+
+
+class Missed(NamedTuple):
+    """As in Replay: stored notifications, and the user's last number."""
+
+    last_seq: int
+    documents: Sequence[Document] = ()
     reset_reason: str | None = None
 
 
@@ -78,6 +89,8 @@ class NotificationService:
         """The last numbers of users whose hint waits to be stored."""
         self._hints_wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        # After a restart all clients reconnect at once: those that arrive during one read share the next.
+        self._replays: Batcher[tuple[str, int | None], Replay] = Batcher(self._read_replays, max_batch=REPLAY_BATCH)
         dispatcher.set_backfill(TOPIC_PREFIX, self.backfill)
 
     async def start(self) -> None:
@@ -85,6 +98,7 @@ class NotificationService:
 
     async def close(self) -> None:
         """Hints that are not stored yet only make the next read of an inbox longer."""
+        await self._replays.close()
         await cancel_and_wait(self._task)
 
     async def notify(self, requests: Sequence[NotificationRequest]) -> list[Exception | None]:
@@ -205,18 +219,45 @@ class NotificationService:
 
         The connection must be registered already, so that it receives everything published after this replay.
         """
-        inbox = await self._inboxes.inbox(user_id)
-        self._dispatcher.set_position(topic_of(user_id), inbox.last_seq, [user_id])
-        if last_seen is None:
-            return Replay(inbox, [])
-        if not 0 <= last_seen <= inbox.last_seq:
-            return Replay(inbox, [], "unknown_id")
-        if inbox.last_seq - last_seen > MAX_REPLAY:
-            return Replay(inbox, [], "too_far_behind")
-        missed = await self._between(user_id, last_seen + 1, inbox)
-        if len(missed) != inbox.last_seq - last_seen:
-            return Replay(inbox, [], "no_longer_kept")
-        return Replay(inbox, missed)
+        return await self._replays.submit((user_id, last_seen))
+
+    async def _read_replays(self, requests: Sequence[tuple[str, int | None]]) -> list[Replay]:
+        inboxes = await self._inbox_store.inboxes({user_id for user_id, _ in requests})
+        floors = {user_id: inboxes[user_id].last_seq for user_id, last_seen in requests if last_seen is None}
+        last_seqs = await self._store.last_seqs(floors)
+        resuming = [(user_id, last_seen) for user_id, last_seen in requests if last_seen is not None]
+        reads = [self._missed(user_id, last_seen, inboxes[user_id].last_seq) for user_id, last_seen in resuming]
+        missed = iter(await asyncio.gather(*reads))
+        found = [Missed(last_seqs[user_id]) if last_seen is None else next(missed) for user_id, last_seen in requests]
+        for (user_id, _), each in zip(requests, found, strict=True):
+            self._dispatcher.set_position(topic_of(user_id), each.last_seq, [user_id])
+        profiles = await self._senders(document for each in found for document in each.documents)
+        replays = []
+        for (user_id, _), each in zip(requests, found, strict=True):
+            inbox = inboxes[user_id].with_last_seq(each.last_seq)
+            events = [event_of(user_id, _notification(document, inbox, profiles)) for document in each.documents]
+            replays.append(Replay(inbox, events, each.reset_reason))
+        return replays
+
+    async def _missed(self, user_id: str, last_seen: int, floor: int) -> Missed:
+        """Return what the user missed since the notification `last_seen`, given that the last one is at least
+        `floor`."""
+        if last_seen < 0:
+            return Missed(await self._store.last_seq(user_id, floor), (), "unknown_id")
+        last, found = floor, list[Document]()
+        if floor - last_seen <= MAX_REPLAY:
+            # If it is not certain that there is `last_seen`, that one is read, too.
+            after = min(last_seen, max(floor, last_seen - 1))
+            found = await self._store.above(user_id, after, floor, MAX_REPLAY)
+            last = max(floor, found[-1]["seq"]) if found else floor
+        if last - last_seen > MAX_REPLAY:
+            return Missed(await self._store.last_seq(user_id, last), (), "too_far_behind")
+        if last < last_seen:
+            return Missed(await self._store.last_seq(user_id, last), (), "unknown_id")
+        missed = [document for document in found if document["seq"] > last_seen]
+        if len(missed) != last - last_seen:
+            return Missed(last, (), "no_longer_kept")
+        return Missed(last, missed)
 
     async def backfill(self, topic: str, after: int) -> list[tuple[Event, list[str]]]:
         """Return up to BACKFILL_LIMIT events of `topic` after the number `after`. A `Backfill` of the dispatcher."""

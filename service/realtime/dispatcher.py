@@ -4,7 +4,7 @@ order of their sequence numbers."""
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -100,7 +100,14 @@ class Topic:
         """Note that these users have all events up to `last`, too."""
         self.heard_at = time.monotonic()
         if new := [user_id for user_id in user_ids if user_id not in self.users]:
-            self.users = {*self.users, *new}
+            # Not a new set for each of thousands who come back at once.
+            if not isinstance(self.users, OwnUsers):
+                self.users = OwnUsers(self.users)
+            self.users.update(new)
+
+
+class OwnUsers(set[str]):
+    """Users of one Topic, to which nothing else refers: it may change them."""
 
 
 class Dispatcher:
@@ -238,16 +245,20 @@ class Dispatcher:
         known = self.topics.get(topic)
         return max(known.last, known.expected) if known else 0
 
-    async def positions(self, topics: Collection[str], user_id: str | None) -> dict[str, int]:
-        """Return the highest sequence numbers that have been published lately in these topics, of which the user is a
-        recipient, by any process; with None, those that this process knows. 0 for a topic without any."""
-        published: dict[str, int] = {}
-        if user_id and topics:
-            own = user_address(user_id)
-            published = await self._bus.last_published(
-                [(address, topic) for topic in topics for address in (own, room_address(topic))]
-            )
-        return {topic: max(published.get(topic, 0), self.last_known(topic)) for topic in topics}
+    async def positions(self, topics: Mapping[str | None, Collection[str]]) -> dict[str, int]:
+        """Return the highest sequence numbers that have been published lately in these topics, by any process. `topics`
+        has those of which each user is a recipient; of those with None, what this process knows. 0 for a topic without
+        any."""
+        places = [
+            (address, topic)
+            for user_id, own in topics.items()
+            if user_id
+            for topic in own
+            for address in (user_address(user_id), room_address(topic))
+        ]
+        published = await self._bus.last_published(places) if places else {}
+        wanted = {topic for own in topics.values() for topic in own}
+        return {topic: max(published.get(topic, 0), self.last_known(topic)) for topic in wanted}
 
     def announce_position(
         self, topic: str, sequence: int, channel: str, recipients: Collection[str], *, room: bool = False

@@ -11,7 +11,7 @@ MAX_BATCH_BYTES = 256 * 1024
 
 
 class Message(NamedTuple):
-    """An encoded message. `mark`: a key and a number; see `RedisLink.publish`."""
+    """An encoded message. `mark`: a key and a number; see `redis_link.Publication`."""
 
     content: bytes
     mark: tuple[bytes, int] | None = None

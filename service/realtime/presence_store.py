@@ -268,11 +268,12 @@ class PresenceStore:
         if left:
             # First, so that a client that is notified and then asks gets the same time.
             await self._record(left, moment)
+        at = iso(moment)
         for user_id in joined:
-            head = {"joined": [user_id], "left": [], "at": iso(moment), "number": number}
+            head = {"joined": [user_id], "left": [], "at": at, "number": number}
             self._bus.publish("presence", head, to=[presence_address(user_id)])
         for user_id in left:
-            head = {"joined": [], "left": [user_id], "at": iso(moment), "number": number}
+            head = {"joined": [], "left": [user_id], "at": at, "number": number}
             self._bus.publish("presence", head, to=[presence_address(user_id)])
 
     async def _record(self, user_ids: Collection[str], moment: datetime) -> None:

@@ -2,7 +2,7 @@
 
 A process subscribes to the addresses that its connections need and receives nothing else, so the events of other users
 cost it nothing. Messages that are published while a publication to the same channel is in flight are sent together in
-the next one. What is published to several channels in one iteration of the event loop leaves in one write.
+the next one. What is published to several channels in one iteration of the event loop leaves in one command.
 
 In a cluster the channels are sharded ones (SPUBLISH): only the node that serves its slot carries a message, and the
 addresses are spread over the nodes.
@@ -16,14 +16,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from service.common.encoding import dumps, loads
 from service.common.tasks import cancel_and_wait, count_failure, run_forever
 from service.datastores.redis import TAG, endpoint
-from service.datastores.redis_link import RedisLink, error_code
+from service.datastores.redis_link import Publication, RedisLink, error_code
 from service.realtime.addresses import Addresses
 from service.realtime.bus import Handler, Handlers
 from service.realtime.heartbeats import Heartbeats
@@ -54,6 +54,14 @@ COPY = "copy"
 KNOWS_ADDRESSES = b" 3\n"
 """The end of the first line of a publication. Processes of the version before, which know no addresses, have the time
 of their clock in place of the number."""
+
+
+class Sending(NamedTuple):
+    """What is in flight to one channel. `overflowed`: as the outbox was before."""
+
+    outbox: Outbox
+    batch: list[Message]
+    overflowed: bool
 
 
 class RedisBus:
@@ -246,32 +254,36 @@ class RedisBus:
 
     def _flush(self) -> None:
         channels, self._to_flush = self._to_flush, {}
+        self._send(channels)
+
+    def _send(self, channels: Iterable[bytes]) -> None:
+        sending: dict[bytes, Sending] = {}
+        publications = []
         for channel in channels:
-            self._send(channel)
+            outbox = self._outboxes.get(channel)
+            if outbox is None or outbox.in_flight or not self._started:
+                continue
+            if outbox.is_idle:
+                del self._outboxes[channel]
+                if not self._waiting:
+                    self._outbox_empty.set()
+                continue
+            batch = outbox.next_batch()
+            sending[channel] = Sending(outbox, batch, outbox.overflowed)
+            # Not queued with the messages: it would displace one of them with each attempt.
+            gap = _encode(GAP, {}, b"") if outbox.overflowed else b""
+            parts = [self._own_line, gap, *(message.content for message in batch)]
+            publications.append(Publication(channel, b"".join(parts), marks(batch)))
+        for group, published in self._link.publish_all(publications):
+            sent = {each.channel: sending[each.channel] for each in group}
+            for outbox, _, _ in sent.values():
+                outbox.overflowed = False
+                outbox.in_flight = True
+            published.add_done_callback(partial(self._on_published, sent))
 
-    def _send(self, channel: bytes) -> None:
-        outbox = self._outboxes.get(channel)
-        if outbox is None or outbox.in_flight or not self._started:
-            return
-        if outbox.is_idle:
-            del self._outboxes[channel]
-            if not self._waiting:
-                self._outbox_empty.set()
-            return
-        batch, overflowed = outbox.next_batch(), outbox.overflowed
-        # Not queued with the messages: it would displace one of them with each attempt.
-        gap = _encode(GAP, {}, b"") if overflowed else b""
-        parts = [self._own_line, gap, *(message.content for message in batch)]
-        published = self._link.publish(channel, b"".join(parts), marks(batch))
-        if published is not None:
-            outbox.overflowed = False
-            outbox.in_flight = True
-            published.add_done_callback(partial(self._on_published, channel, outbox, batch, overflowed))
-
-    def _on_published(
-        self, channel: bytes, outbox: Outbox, batch: list[Message], overflowed: bool, published: "asyncio.Future[Any]"
-    ) -> None:
-        outbox.in_flight = False
+    def _on_published(self, sent: "dict[bytes, Sending]", published: "asyncio.Future[Any]") -> None:
+        for outbox, _, _ in sent.values():
+            outbox.in_flight = False
         if published.cancelled():
             return
         error = published.exception()
@@ -279,19 +291,21 @@ class RedisBus:
             # `close` has ended the connection under it.
             return
         if error:
-            # The batch is sent again, possibly twice; sequence numbers make that harmless.
+            # All of it is sent again, possibly twice; sequence numbers make that harmless.
             count_failure("bus_send")
             if not self._failed:
                 self._failed = True
                 log.warning("bus_send_failed", error=error_code(error))
-            outbox.overflowed |= overflowed
-            self._link.recover(channel, error)
+            for outbox, _, overflowed in sent.values():
+                outbox.overflowed |= overflowed
+            self._link.recover(next(iter(sent)), error)
             return
         self._failed = False
-        count, size = outbox.remove(batch)
-        self._waiting -= count
-        self._waiting_bytes -= size
-        self._send(channel)
+        for outbox, batch, _ in sent.values():
+            count, size = outbox.remove(batch)
+            self._waiting -= count
+            self._waiting_bytes -= size
+        self._send(sent)
 
     # Receiving: called by the link.
 

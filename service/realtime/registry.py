@@ -28,9 +28,9 @@ class Registry:
 
     def __init__(self, timers: TimerWheel) -> None:
         self.timers = timers
-        self._connections_by_user: dict[str, set[Connection]] = {}
+        # Most users and sessions have one connection, and a tuple is the smallest collection.
+        self._connections_by_user: dict[str, tuple[Connection, ...]] = {}
         self._connections_by_session: dict[str, tuple[Connection, ...]] = {}
-        """Most sessions have one connection, and a tuple is the smallest collection."""
         self.fan_out = FanOut(self._connections_by_user)
         self.inbound = InboundBudget(self._disconnect_overloading)
         self._count_by_channel: defaultdict[str, int] = defaultdict(int)
@@ -85,27 +85,23 @@ class Registry:
         """Add `connection`: from now on it gets the events of its user and channel."""
         # Events delivered before this moment are not for the new connection.
         self.fan_out.flush_pending_batches()
-        connections = self._connections_by_user.get(connection.user_id)
-        if connections is not None and connection in connections:
+        others = self._connections_by_user.get(connection.user_id, ())
+        if connection in others:
             return
-        self._add_to_session(connection)
+        _add(self._connections_by_user, connection.user_id, connection)
+        _add(self._connections_by_session, connection.session_id, connection)
         self._count_by_channel[connection.channel] += 1
-        if connections is not None:
-            connections.add(connection)
-        else:
-            self._connections_by_user[connection.user_id] = {connection}
+        if not others:
             self._notify_presence_change(connection.user_id)
 
     def unregister(self, connection: Connection) -> None:
         """Remove `connection`. Does nothing if it is not registered."""
-        connections = self._connections_by_user.get(connection.user_id)
-        if connections is None or connection not in connections:
+        if connection not in self._connections_by_user.get(connection.user_id, ()):
             return
-        connections.remove(connection)
-        self._remove_from_session(connection)
+        _remove(self._connections_by_user, connection.user_id, connection)
+        _remove(self._connections_by_session, connection.session_id, connection)
         self._count_by_channel[connection.channel] -= 1
-        if not connections:
-            del self._connections_by_user[connection.user_id]
+        if connection.user_id not in self._connections_by_user:
             self._notify_presence_change(connection.user_id)
             self._check_empty()
 
@@ -129,10 +125,10 @@ class Registry:
         """Note that `connection` belongs to another session of its user from now on."""
         is_registered = connection in self._connections_by_user.get(connection.user_id, ())
         if is_registered:
-            self._remove_from_session(connection)
+            _remove(self._connections_by_session, connection.session_id, connection)
         connection.session_id = session_id
         if is_registered:
-            self._add_to_session(connection)
+            _add(self._connections_by_session, session_id, connection)
 
     def mark_closing(self, connection: Connection, reason: str) -> None:
         """Note that `connection` is closing, and call the callbacks of `on_connection_closed`. Until its transport is
@@ -188,16 +184,6 @@ class Registry:
             connection.close(code, reason)
         return len(connections)
 
-    def _add_to_session(self, connection: Connection) -> None:
-        others = self._connections_by_session.get(connection.session_id, ())
-        self._connections_by_session[connection.session_id] = (*others, connection)
-
-    def _remove_from_session(self, connection: Connection) -> None:
-        connections = self._connections_by_session.pop(connection.session_id)
-        if len(connections) > 1:
-            others = tuple(other for other in connections if other is not connection)
-            self._connections_by_session[connection.session_id] = others
-
     def _check_empty(self) -> None:
         if self._empty and not self._connections_by_user and not self._closing:
             self._empty.set()
@@ -205,3 +191,14 @@ class Registry:
     def _notify_presence_change(self, user_id: str) -> None:
         for callback in self._presence_callbacks:
             callback(user_id)
+
+
+def _add(index: dict[str, tuple[Connection, ...]], key: str, connection: Connection) -> None:
+    index[key] = (*index.get(key, ()), connection)
+
+
+def _remove(index: dict[str, tuple[Connection, ...]], key: str, connection: Connection) -> None:
+    connections = index.pop(key)
+    if len(connections) > 1:
+        place = connections.index(connection)
+        index[key] = connections[:place] + connections[place + 1 :]

@@ -27,8 +27,8 @@ class Rooms:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._users: dict[str, set[str]] = {}
-        self._topics: dict[str, set[str]] = {}
-        """The rooms of each user."""
+        self._topics: dict[str, tuple[str, ...]] = {}
+        """The rooms of each user. Most are in few, and a tuple is the smallest collection."""
         self._requested: dict[str, float] = {}
         """When the addresses that were never confirmed were subscribed to, by the monotonic clock."""
         self._members: OrderedDict[str, tuple[int, frozenset[str]]] = OrderedDict()
@@ -59,7 +59,9 @@ class Rooms:
     def join(self, topic: str, user_ids: Iterable[str]) -> None:
         """Note that these users, who have connections here, are in the room of `topic`."""
         for user_id in user_ids:
-            self._topics.setdefault(user_id, set()).add(topic)
+            own = self._topics.get(user_id, ())
+            if topic not in own:
+                self._topics[user_id] = (*own, topic)
             if topic in self._users:
                 self._users[topic].add(user_id)
             else:

@@ -8,10 +8,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from operator import attrgetter
+from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.streams import StreamReader
 
 from service.common.close_reasons import (
     CLOSED_BY_PEER,
@@ -52,6 +54,10 @@ last. The kernel hands over up to 256 KB at once. As tiny frames, parsing them w
 and five such clients would block it all the time."""
 
 
+BEFORE_FRAME = StreamReader.at_eof.__code__
+"""What the parser runs while it waits for the first byte of a frame."""
+
+
 class FrameProtocol(ServerProtocol):
     """Reports each frame at once, and closes with a stable reason code instead of a sentence.
 
@@ -62,6 +68,20 @@ class FrameProtocol(ServerProtocol):
         super().__init__(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=logger)
         self._on_frame = on_frame
         self.frames_read = 0
+        self.fragments: list[bytes] = []
+        """Those received of a message that is not complete."""
+        self.binary = False
+        """Whether the last message that began is a binary one."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the connection is open, nothing has been received of a next frame or message, and nothing is to be
+        written: another protocol would go on just as well."""
+        innermost: Any = self.parser
+        while (inner := innermost.gi_yieldfrom) is not None:
+            innermost = inner
+        between_frames = innermost.gi_code is BEFORE_FRAME and not self.reader.buffer
+        return between_frames and self.current_size is None and self.state is State.OPEN and not self.writes
 
     def release(self) -> None:
         """End the parser, and forget `on_frame`, for both refer to what refers to this protocol."""
@@ -90,13 +110,14 @@ class WebSocket(Connection):
 
     Reading pauses while the peer does not read, and between `pause_reading` and `resume_reading`, so that neither
     responses nor requests accumulate without bound.
+
+    There is a protocol only while a frame is being read, and from the beginning of the closing handshake on: an idle
+    socket is a fifth smaller without it, and to make one takes 5 µs.
     """
 
     __slots__ = (
         "_at_eof",
-        "_binary",
         "_buffer",
-        "_fragments",
         "_handshake_response",
         "_last_ping",
         "_last_received",
@@ -123,17 +144,12 @@ class WebSocket(Connection):
         """`handshake_response` completes the opening handshake."""
         super().__init__(host, caller, channel, nest_notice_fields=nest_notice_fields)
         self._handshake_response = handshake_response
-        self._protocol = FrameProtocol(self._on_frame)
-        if self.compressed:
-            # The messages that the peer sends. Those to the peer are compressed by `encode`.
-            self._protocol.extensions.append(permessage_deflate.decompressor())
+        self._protocol: FrameProtocol | None = None
         self.on_frame: Callable[[int], None] = _ignore_frame
         self.on_text: Callable[[str], None] = _ignore_text
         self._buffer = b""
         self._resume_scheduled = False
         self._at_eof = False
-        self._fragments: list[bytes] = []
-        self._binary = False
         self._last_received = 0.0
         self._last_ping = 0.0
         self._reading_paused = False
@@ -172,7 +188,7 @@ class WebSocket(Connection):
     def eof_received(self) -> bool:
         self._at_eof = True
         if not self._buffer:
-            self._protocol.receive_eof()
+            self._needed_protocol().receive_eof()
             self._advance()
         # True keeps the transport open until the rest has been read.
         return bool(self._buffer)
@@ -182,7 +198,7 @@ class WebSocket(Connection):
         super().connection_lost(error)
         # Without cycles, all of it is freed at once, and not when the garbage collector next visits every object.
         self.on_frame, self.on_text = _ignore_frame, _ignore_text
-        self._protocol.release()
+        self._release_protocol()
 
     def heartbeat(self, now: float) -> float:
         if self._reading_paused:
@@ -199,42 +215,59 @@ class WebSocket(Connection):
         return min(self._last_ping + PING_INTERVAL, self._last_received + IDLE_TIMEOUT)
 
     def write_close(self, code: int, reason: str) -> bool:
-        if self._protocol.state is State.OPEN and code != GONE.code:
-            self._protocol.send_close(code, reason)
+        protocol = self._needed_protocol()
+        if protocol.state is State.OPEN and code != GONE.code:
+            protocol.send_close(code, reason)
         self._write_protocol_data()
         # The peer's close frame has to be read, and the edge that paused reading may no longer be there to resume it.
         self.resume_reading()
         # The peer answers the close frame, which ends the connection; CLOSE_TIMEOUT is for a peer that does not.
-        return self._protocol.state is State.CLOSING
+        return protocol.state is State.CLOSING
 
     @property
     def closed_by_peer(self) -> bool:
         """Whether the peer ended the connection, rather than the server. For `on_close` callbacks."""
-        return self.transport is None or self._protocol.state is not State.OPEN
+        return self.transport is None or (self._protocol is not None and self._protocol.state is not State.OPEN)
 
     @property
     def buffered(self) -> int:
         """The number of bytes received that will be parsed in a later iteration."""
         return len(self._buffer)
 
+    def _needed_protocol(self) -> FrameProtocol:
+        """Return the protocol; make one if there is none."""
+        if self._protocol is None:
+            self._protocol = FrameProtocol(self._on_frame)
+            if self.compressed:
+                # The messages that the peer sends. Those to the peer are compressed by `encode`.
+                self._protocol.extensions.append(permessage_deflate.decompressor())
+        return self._protocol
+
+    def _release_protocol(self) -> None:
+        if self._protocol is not None:
+            self._protocol.release()
+            self._protocol = None
+
     def _read(self) -> None:
         """Parse as many received bytes as one connection may in one iteration; schedule the rest for the next one."""
-        data = memoryview(self._buffer)
-        offset, last_frame = 0, self._protocol.frames_read + MAX_FRAMES_PER_ITERATION
+        protocol, data = self._needed_protocol(), memoryview(self._buffer)
+        offset, last_frame = 0, protocol.frames_read + MAX_FRAMES_PER_ITERATION
         while (
             offset < min(len(data), MAX_BYTES_PER_ITERATION)
-            and self._protocol.frames_read < last_frame
+            and protocol.frames_read < last_frame
             and self._reading_wanted()
         ):
-            self._protocol.receive_data(bytes(data[offset : offset + READ_CHUNK]))
+            protocol.receive_data(bytes(data[offset : offset + READ_CHUNK]))
             offset += READ_CHUNK
         self._buffer = bytes(data[offset:])
         if self._at_eof and not self._buffer:
-            self._protocol.receive_eof()
+            protocol.receive_eof()
         self._advance()
         if self._buffer:
             self._adjust_reading()
             self._schedule_resume()
+        elif protocol.is_idle:
+            self._release_protocol()
 
     def _schedule_resume(self) -> None:
         if self._buffer and self._reading_wanted() and not self._resume_scheduled:
@@ -252,8 +285,9 @@ class WebSocket(Connection):
         return self.closing or not (self._writing_paused or self._reading_paused)
 
     def _advance(self) -> None:
-        if self._protocol.state is not State.OPEN and not self.closing:
-            code = self._protocol.close_sent.code if self._protocol.close_sent else GONE.code
+        protocol = self._needed_protocol()
+        if protocol.state is not State.OPEN and not self.closing:
+            code = protocol.close_sent.code if protocol.close_sent else GONE.code
             self.close(code, CLOSED_BY_PEER)
         self._write_protocol_data()
 
@@ -262,27 +296,29 @@ class WebSocket(Connection):
             self.on_frame(len(frame.data))
         if self.closing or frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
+        protocol = self._needed_protocol()
         if frame.opcode is not Opcode.CONT:
-            self._binary = frame.opcode is Opcode.BINARY
-            if self._binary and not self.accepts_binary:
+            protocol.binary = frame.opcode is Opcode.BINARY
+            if protocol.binary and not self.accepts_binary:
                 self.close(*TEXT_ONLY)
                 return
             if frame.fin:
-                self._on_message(bytes(frame.data))
+                self._on_message(protocol, bytes(frame.data))
                 return
-        self._fragments.append(bytes(frame.data))
-        if len(self._fragments) > MAX_FRAGMENTS:
+        fragments = protocol.fragments
+        fragments.append(bytes(frame.data))
+        if len(fragments) > MAX_FRAGMENTS:
             self.close(*TOO_LARGE)
         elif frame.fin:
-            message = b"".join(self._fragments)
-            self._fragments.clear()
-            self._on_message(message)
+            message = b"".join(fragments)
+            fragments.clear()
+            self._on_message(protocol, message)
 
-    def _on_message(self, data: bytes) -> None:
+    def _on_message(self, protocol: FrameProtocol, data: bytes) -> None:
         # Pongs first: they answer pings received before this message.
-        if self._protocol.writes:
+        if protocol.writes:
             self._write_protocol_data()
-        if self._binary:
+        if protocol.binary:
             self.on_binary(data)
             return
         try:
@@ -297,7 +333,7 @@ class WebSocket(Connection):
 
     def _write_protocol_data(self) -> None:
         """Write what the protocol has to send: pongs and the close frame. Then end the transport if it says so."""
-        if self.transport is None or self.transport.is_closing():
+        if self._protocol is None or self.transport is None or self.transport.is_closing():
             return
         for data in self._protocol.data_to_send():
             if data:

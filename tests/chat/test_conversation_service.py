@@ -6,8 +6,12 @@ from collections.abc import Callable
 import pytest
 from bson import ObjectId
 
+from service.chat import events
 from service.common.errors import Forbidden, NotFound, ValidationFailed
+from service.realtime.dispatcher import MAX_ADDRESSED
 from tests.chat.chat_process import ADA, BOB, CAY, DAN, ChatProcess, received
+from tests.conftest import Datastores
+from tests.recorded_commands import recording
 
 NOBODY = "0" * 24
 
@@ -204,6 +208,20 @@ async def test_batched_hellos_equal_single_ones(
     assert [len(heads) for heads in alone] == [2, 2, 2, 1]
     assert [heads[0]["conversation_id"] == group for heads in alone] == [True, True, True, False]
     assert [heads[0]["last_read_seq"] for heads in alone] == [0, 1, 0, 0]
+
+
+async def test_hellos_of_users_who_connect_together_share_their_reads(datastores: Datastores) -> None:
+    """What is read also tells which conversations are rooms."""
+    async with recording(datastores) as (mongo, commands):
+        process = ChatProcess(mongo.database)
+        await process.create_indexes()
+        room = await process.group(ADA, BOB, *(f"{number:024x}" for number in range(1, MAX_ADDRESSED)))
+        await process.group(BOB, CAY)
+        commands.recorded.clear()
+        await asyncio.gather(*[process.conversations.heads_for_hello(user) for user in (ADA, BOB, CAY)])
+        assert ["find conversations", "find memberships"] == commands.recorded
+        assert {ADA, BOB} == set(process.dispatcher._rooms.users(events.TOPIC + room))
+        await process.close()
 
 
 async def test_hello_returns_conversation_heads(process: ChatProcess) -> None:

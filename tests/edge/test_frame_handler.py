@@ -101,15 +101,16 @@ async def test_what_a_socket_held_is_freed_as_soon_as_it_has_closed(registry: Re
     """By its reference count: the garbage collector would have to visit every object of every other connection."""
     handler = blocked_handler(registry)
     handler.released.set()
-    # The socket itself has no room for a weak reference.
-    held = [weakref.ref(handler), weakref.ref(handler.socket._protocol)]
     gc.disable()
     try:
         async with asyncio.timeout(10), wired(handler.socket) as peer:
             peer.send(Opcode.TEXT, text_frame(8))
-            while not handler.handled:
+            peer.send(Opcode.TEXT, b"the beginning of a message", fin=False)
+            while not (handler.handled and (protocol := handler.socket._protocol)):
                 await asyncio.sleep(0)
-        del handler, peer
+            # The socket itself has no room for a weak reference.
+            held = [weakref.ref(handler), weakref.ref(protocol)]
+        del handler, peer, protocol
         async with asyncio.timeout(10):
             while any(each() for each in held):
                 await asyncio.sleep(0)

@@ -39,6 +39,7 @@ class Sizes:
     first: int = 200
     """Idle connections that are opened before memory is first measured."""
     storm: int = 2000
+    resuming: int = 10_000
     early: int = 100
     connections: tuple[int, ...] = (1000, 2000, 5000, 10_000)
     messages: tuple[int, ...] = (1000, 10_000, 100_000)
@@ -66,6 +67,7 @@ class Sizes:
             idle=20,
             first=5,
             storm=20,
+            resuming=20,
             early=4,
             connections=(5, 10),
             messages=(50, 300),

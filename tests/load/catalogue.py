@@ -5,10 +5,11 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import jwt
 
@@ -35,7 +36,18 @@ HTTP_PUBLISHERS = 64
 CENTRIFUGO_SECRET = "a secret of the load test, only on loopback"
 CENTRIFUGO_CONFIGURATION: dict[str, Any] = {
     "client": {"token": {"hmac_secret_key": CENTRIFUGO_SECRET}, "allowed_origins": ["*"]},
-    "channel": {"without_namespace": {"allow_subscribe_for_client": True}},
+    "channel": {
+        "without_namespace": {"allow_subscribe_for_client": True},
+        "namespaces": [
+            {
+                "name": "kept",
+                "allow_subscribe_for_client": True,
+                "history_size": 10,
+                "history_ttl": "3600s",
+                "force_recovery": True,
+            }
+        ],
+    },
     "http_api": {"insecure": True},
     "uni_websocket": {"enabled": True},
     "uni_sse": {"enabled": True},
@@ -43,6 +55,7 @@ CENTRIFUGO_CONFIGURATION: dict[str, Any] = {
 }
 """In its default engine, which is memory. Whatever is published comes by its HTTP API."""
 
+CENTRIFUGO_READY = b'"connect"'
 MERCURE_SECRET = "another secret of the load test, only on loopback"
 
 TrafficFactory = Callable[[Address, int, int], Traffic]
@@ -128,24 +141,44 @@ def in_centrifugo(transport: str) -> TrafficFactory:
     is_stream = transport == "uni_sse"
 
     def traffic(address: Address, count: int, others: int) -> Traffic:
-        token = jwt.encode({"sub": "somebody", "exp": int(time.time()) + 3600}, CENTRIFUGO_SECRET, "HS256")
-
-        def connection(channel: str) -> bytes:
-            command = quote(json.dumps({"token": token, "subs": {channel: {}}}))
-            path = f"/connection/{transport}?cf_connect={command}"
-            return wire.stream(address, path) if is_stream else wire.upgrade(address, path)
-
-        body = json.dumps({"channel": "talk", "data": wire.marked_text()})
-        publisher = (b"", wire.post(address, "/api/publish", body))
         return Traffic(
-            [connection("talk")] * count,
-            [publisher] * (others if is_stream else HTTP_PUBLISHERS),
-            [] if is_stream else [connection("quiet")] * others,
-            ready=b'"connect"',
+            [centrifugo_request(address, transport, "talk")] * count,
+            [centrifugo_publisher(address)] * (others if is_stream else HTTP_PUBLISHERS),
+            [] if is_stream else [centrifugo_request(address, transport, "quiet")] * others,
+            ready=CENTRIFUGO_READY,
             keepalive=b"" if is_stream else wire.PONG,
         )
 
     return traffic
+
+
+def resuming_in_centrifugo(address: Address, count: int, others: int) -> Traffic:
+    """`count` WebSockets to one channel, to which others publish over HTTP, and `others` event streams that resume in
+    another, each of which has missed a message."""
+    body = json.dumps({"channel": "kept:quiet", "data": wire.marked_text()}).encode()
+    url, headers = "http://{}:{}/api/publish".format(*address), {"Content-Type": "application/json"}
+    with urlopen(Request(url, body, headers)) as response:
+        published = json.load(response)["result"]
+    position = {"recover": True, "epoch": published["epoch"], "offset": published["offset"] - 1}
+    return replace(
+        in_centrifugo("uni_websocket")(address, count, 0),
+        joiners=[centrifugo_request(address, "uni_sse", "kept:quiet", position)] * others,
+    )
+
+
+def centrifugo_request(
+    address: Address, transport: str, channel: str, position: Mapping[str, Any] | None = None
+) -> bytes:
+    """A request to connect with a token, and to subscribe to `channel`, from `position` on."""
+    token = jwt.encode({"sub": "somebody", "exp": int(time.time()) + 3600}, CENTRIFUGO_SECRET, "HS256")
+    command = quote(json.dumps({"token": token, "subs": {channel: dict(position or {})}}))
+    path = f"/connection/{transport}?cf_connect={command}"
+    return wire.stream(address, path) if transport == "uni_sse" else wire.upgrade(address, path)
+
+
+def centrifugo_publisher(address: Address) -> tuple[bytes, bytes]:
+    body = json.dumps({"channel": "talk", "data": wire.marked_text()})
+    return b"", wire.post(address, "/api/publish", body)
 
 
 def in_mercure(address: Address, count: int, others: int) -> Traffic:
@@ -155,6 +188,12 @@ def in_mercure(address: Address, count: int, others: int) -> Traffic:
     body = "topic=talk&data=" + wire.marked_text()
     payload = wire.post(address, path, body, wire.bearer(token), kind="application/x-www-form-urlencoded")
     return Traffic([wire.stream(address, f"{path}?topic=talk")] * count, [(b"", payload)] * others, keepalive=b"")
+
+
+def returning_to_sanic(address: Address, count: int, others: int) -> Traffic:
+    """`count` WebSockets and a publisher in one room, and `others` event streams that are opened later."""
+    in_room = rooms(lambda _, room: f"/{room}")(address, count, 0)
+    return replace(in_room, joiners=[wire.stream(address, "/events/quiet")] * others)
 
 
 def senders(address: Address, count: int, _: int) -> Traffic:
@@ -263,6 +302,7 @@ def catalogue(work: Path) -> dict[str, Peer]:
                 "fanout": in_centrifugo("uni_websocket"),
                 "idle": in_centrifugo("uni_websocket"),
                 "storm": in_centrifugo("uni_websocket"),
+                "storm-streams": resuming_in_centrifugo,
                 "sse": in_centrifugo("uni_sse"),
                 "idle-streams": in_centrifugo("uni_sse"),
             },
@@ -293,7 +333,7 @@ def catalogue(work: Path) -> dict[str, Peer]:
             "a bare Sanic `@app.websocket`, one process, one `ws.send` after the other",
             current_python,
             lambda port, _: [current_python.python, str(PEERS / "sanic_websocket.py"), str(port)],
-            {"fanout": in_sanic, "idle": in_sanic, "storm": in_sanic},
+            {"fanout": in_sanic, "idle": in_sanic, "storm": in_sanic, "storm-streams": returning_to_sanic},
         ),
         Peer(
             "insert-one",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -106,6 +107,16 @@ def storm(database: LoadDatabase, address: Address, early: int, late: int) -> Tr
         [socket(address, user) for user in users[early:]],
         ready=SOCKET_READY,
     )
+
+
+def resuming(database: LoadDatabase, address: Address, early: int, returning: Sequence[User], seen: int) -> Traffic:
+    """A group that sends messages, and the streams of users who return and have seen their notifications up to
+    `seen`."""
+    storming = storm(database, address, early, 0)
+    last_seen = f"Last-Event-ID: {seen}"
+    joiners = [wire.stream(address, STREAM, wire.bearer(user.token), last_seen) for user in returning]
+    # The common part of SOCKET_READY and STREAM_READY.
+    return replace(storming, joiners=joiners, ready=b"hello")
 
 
 def message(conversation_id: str) -> bytes:

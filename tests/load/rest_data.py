@@ -47,7 +47,7 @@ def create_callers(database: LoadDatabase, peers: str, count: int, conversations
             "comment_count": 0,
         }
         documents["posts"].append({**post, "created_at": now()})
-        _add_notifications(documents, user.id, [person.id for person in people])
+        add_notifications(documents, user.id, [person.id for person in people], range(1, NOTIFICATIONS + 1))
         callers.append(Caller(user, str(conversation), str(post["_id"])))
     database.insert(documents)
     database.insert(documents | {"users": database.documents_of([*people, *users])}, peers)
@@ -66,8 +66,9 @@ def _add_conversation(
     return conversation_id
 
 
-def _add_notifications(documents: Documents, user_id: ObjectId, senders: Sequence[ObjectId]) -> None:
-    documents["inboxes"].append({"_id": user_id, "last_seq": NOTIFICATIONS})
+def add_notifications(documents: Documents, user_id: ObjectId, senders: Sequence[ObjectId], seqs: range) -> None:
+    """Add the user's inbox, and their notifications with these numbers."""
+    documents["inboxes"].append({"_id": user_id, "last_seq": seqs[-1]})
     documents["notifications"] += [
         {
             "_id": ObjectId(),
@@ -80,5 +81,5 @@ def _add_notifications(documents: Documents, user_id: ObjectId, senders: Sequenc
             "created_at": now(),
             "seq": seq,
         }
-        for seq in range(1, NOTIFICATIONS + 1)
+        for seq in seqs
     ]

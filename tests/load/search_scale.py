@@ -150,8 +150,8 @@ class Scale:
             self._database.run(self._search(name, MessageSearch(q=query, **where)))
 
     async def _search(self, name: str, request: MessageSearch) -> None:
-        async def positions(topics: Collection[str], user_id: str | None) -> Mapping[str, int]:
-            return dict.fromkeys(topics, 0)
+        async def positions(topics: Mapping[str | None, Collection[str]]) -> Mapping[str, int]:
+            return {topic: 0 for own in topics.values() for topic in own}
 
         stores = self._stores
         counters = CounterReader(stores.messages, positions)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import Counter
 
 import pytest
 
@@ -12,8 +13,10 @@ from service.notifications.replay import UNKNOWN_ID, go_live, parse_last_event_i
 from service.notifications.service import Replay
 from service.realtime.event_stream import EventStream
 from service.telemetry.metrics import Metrics
+from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
 from tests.notifications.service_process import ServiceProcess, queued_notifications
+from tests.recorded_commands import recording
 
 
 async def connect(process: ServiceProcess, user_id: str, last_seen: int | None) -> EventStream:
@@ -73,11 +76,32 @@ async def test_live_notifications_during_a_replay_follow_it(process: ServiceProc
         assert list(range(2, 34)) == [event.sequence for event in queued_notifications(connection)]
 
 
+async def test_connections_that_open_together_share_their_reads(datastores: Datastores) -> None:
+    """Of inboxes and senders one for all, and of notifications that none of them has had yet. Who has missed some has
+    one read of these, which also tells the last number."""
+    async with recording(datastores) as (mongo, commands):
+        process = ServiceProcess(mongo.database)
+        await process.create_indexes()
+        *users, sender = [await process.add_user() for _ in range(11)]
+        await asyncio.gather(*[connect(process, user, None) for user in users])
+        assert ["find inboxes", "find notifications"] == commands.recorded[-2:]
+        requests = [process.request(user, sender) for user in users for _ in range(3)]
+        await process.notifications.notify(requests)
+        commands.recorded.clear()
+        connections = await asyncio.gather(*[connect(process, user, 1) for user in users])
+        for connection in connections:
+            assert [2, 3] == [event.sequence for event in queued_notifications(connection)]
+        assert Counter({"find inboxes": 1, "find notifications": 10, "find users": 1}) == Counter(commands.recorded)
+        await process.close()
+
+
 async def test_a_connection_does_not_keep_its_replay_in_memory(process: ServiceProcess) -> None:
     """It may have been a thousand events, and connections are long-lived."""
     user, sender = await process.add_user(), await process.add_user()
     await process.notifications.notify([process.request(user, sender)])
     connection = await connect(process, user, 0)
     connection.queue.clear()
+    # What the task of this test has been woken up with.
+    await asyncio.sleep(0)
     gc.collect()
     assert not [each for each in gc.get_objects() if type(each) is Replay]

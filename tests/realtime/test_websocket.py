@@ -44,6 +44,20 @@ async def test_texts_arrive_whole_and_in_order(registry: Registry) -> None:
         assert (frame.opcode, bytes(frame.data)) == (Opcode.PONG, b"there?")
 
 
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_between_messages_a_socket_keeps_no_parser(registry: Registry, size: int) -> None:
+    """However their bytes arrive. Within a message it keeps one, which reads on where it has stopped."""
+    socket, texts = await live_socket(registry)
+    frames = Frame(Opcode.TEXT, b"who", fin=False), Frame(Opcode.PING, b"?"), Frame(Opcode.CONT, b"le")
+    data = b"".join(frame.serialize(mask=True) for frame in frames)
+    async with wired(socket):
+        for _ in range(2):
+            for end in range(size, len(data) + size, size):
+                socket.data_received(data[end - size : end])
+                assert (end >= len(data)) is (socket._protocol is None)
+            assert "whole" == texts.get_nowait()
+
+
 @pytest.mark.parametrize(
     ("opcode", "data", "answer"),
     [

@@ -68,7 +68,8 @@ class Cost:
 
 
 def commands(members: int) -> int:
-    """Return how many commands publish an event of a conversation."""
+    """Return how many commands publish an event of a conversation, in a cluster: one for each address, because their
+    channels have different slots."""
     return members if members <= MAX_ADDRESSED else 1
 
 
