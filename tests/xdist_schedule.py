@@ -12,10 +12,10 @@ from xdist.workermanage import WorkerController
 
 MAX_PROCESSES = 4
 """Each process has datastores of its own. A container may have less of the machine than the cores that it sees."""
+PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES)
+"""Two more than there are cores: most tests wait more than they compute."""
 WAITING_PROCESSES = 2
-"""How many more processes begin with tests that mostly wait."""
-PROCESSES = min(len(os.sched_getaffinity(0)) + 2, MAX_PROCESSES) + WAITING_PROCESSES
-"""Two more than there are cores for the others: most tests wait more than they compute."""
+"""How many more processes of the default run begin with tests that mostly wait."""
 
 TIME_SENSITIVE = (
     "tests/datastores/test_cluster.py",
@@ -53,7 +53,7 @@ the first test to the last."""
 FAULTS = "tests/faults/"
 """Each of these tests takes long and shares nothing: any process may run any of them."""
 
-SUITES = ("not scenario", "scenario")
+DEFAULT_RUN, LONG_RUN = "not scenario", "scenario"
 """The values of `-m` that select the default run, from `addopts`, and the long one."""
 
 LONGEST_FIRST = (
@@ -118,9 +118,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return 0, for one process, for a part of a suite, without capture, and on named datastores, which tests flush."""
     option = config.option
     part = config.args_source is config.ArgsSource.ARGS or option.keyword or getattr(option, "lf", False)
-    part = part or option.markexpr not in SUITES
+    part = part or option.markexpr not in (DEFAULT_RUN, LONG_RUN)
     named = os.environ.get("MONGODB_URI") or os.environ.get("REDIS_URL")
-    return 0 if part or named or option.capture == "no" else PROCESSES
+    if part or named or option.capture == "no":
+        return 0
+    return PROCESSES + WAITING_PROCESSES if option.markexpr == DEFAULT_RUN else PROCESSES
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> UnitScheduling:
