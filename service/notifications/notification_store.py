@@ -167,6 +167,14 @@ class NotificationStore:
             for first in range(0, len(places), IDS_PER_READ):
                 await self._notifications.update_many(in_lists("user_id", places[first : first + IDS_PER_READ]), change)
 
+    async def update_preview(self, document: Document, request: NotificationRequest) -> None:
+        """Let `document`, found as the earlier notification, show the text of `request` if that was edited since.
+        Raises Unavailable."""
+        if isinstance(request, PostRequest) and request.edited_at is not None:
+            shown = document.get("edited_at")
+            if shown is None or shown < request.edited_at:
+                await self.set_preview([document], cut(request.content, PREVIEW_LENGTH), request.edited_at)
+
     async def set_preview(self, notifications: Collection[Document], preview: str, edited_at: datetime) -> None:
         """Replace the preview of these notifications, at least one, by that of a text that was edited at this time,
         unless they are deleted, or show that of a later edit. Raises Unavailable."""

@@ -13,8 +13,8 @@ class PreviewUpdate:
     """Replaces the previews in stored notifications. Clients have the new ones when they read the list again.
 
     Of several edits at the same time, the last one's preview stays, in whichever order their updates arrive. A
-    notification that another process stores at the same moment, because the text before is still being dispatched,
-    keeps the earlier preview.
+    notification that is stored only after this, because the text before was being dispatched, gets the new preview when
+    the post or comment is dispatched again: the edit has renewed its mark.
     """
 
     def __init__(self, store: NotificationStore) -> None:

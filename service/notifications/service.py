@@ -120,6 +120,9 @@ class NotificationService:
         appends = [self._store.append(request) for request in requests]
         outcomes = await asyncio.gather(*appends, return_exceptions=True)
         appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if isinstance(outcome, Appended) and not outcome.created:
+                await self._store.update_preview(outcome.document, request)
         inboxes = await self._inbox_store.inboxes({str(result.document["user_id"]) for result in appended})
         for result in appended:
             user_id = str(result.document["user_id"])

@@ -173,3 +173,18 @@ async def test_an_edit_before_the_last_one_does_not_replace_the_preview_of_a_new
     for arguments in late:
         await update(*arguments)
         assert ["Third"] == await previews(process, author)
+
+
+async def test_an_edit_while_the_text_before_is_being_dispatched_ends_in_the_preview(
+    start_process: StartProcess,
+) -> None:
+    """One process stores the notification with the first text after another one has edited it."""
+    process, other = start_process(), start_process()
+    author, ann = [await process.add_user() for _ in range(2)]
+    post = await process.post(author)
+    comment = await process.comment(ann, post, content="First")
+    await other.edits.edit_comment(ann, post, comment, "Second")
+    await process.complete_outbox()
+    assert ["First"] == await previews(process, author)
+    await other.complete_outbox()
+    assert ["Second"] == await previews(process, author)
