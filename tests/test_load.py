@@ -327,4 +327,4 @@ def test_every_peer_has_a_description_and_a_workload(tmp_path: Path) -> None:
     for name, peer in catalogue(tmp_path).items():
         assert peer.name == name
         assert peer.description
-        assert set(peer.workloads) <= {*WORKLOADS, "idle-streams"}
+        assert set(peer.workloads) <= {*WORKLOADS, "idle-streams", "storm-streams"}
