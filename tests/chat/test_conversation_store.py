@@ -67,7 +67,9 @@ async def test_first_page_after_an_earlier_one(datastores: Datastores) -> None:
             update = CounterUpdate(rev=9, seq=7, message_id=ObjectId(), at=at)
             await process.conversation_store.apply_counters({groups[number]: update})
 
-        assert [5, 4, 3] == await page()
+        for _ in range(2):
+            assert [5, 4, 3] == await page()
+        assert ["find conversations", "find memberships"] == commands.recorded
         await activate(1, 1)
         assert [1, 5, 4] == await page()
         await activate(5, 2)
