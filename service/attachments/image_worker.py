@@ -93,7 +93,12 @@ def _upright(image: Any, kind: str) -> Any:
 
 def _in_eight_bits(image: Any) -> Any:
     """Return a picture in 16-bit shades of grey with 8 bits for each pixel: a mere conversion clips what is bright."""
-    return image.convert("I").point(lambda value: value * (1 / 257)).convert("L") if image.mode[0] == "I" else image
+    if image.mode[0] != "I":
+        return image
+    found = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if isinstance(transparent := image.info.get("transparency"), int):
+        found.info["transparency"] = transparent // 257
+    return found
 
 
 def _durations(image: Any) -> list[float]:

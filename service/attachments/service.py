@@ -111,7 +111,7 @@ class AttachmentService:
 
     async def describe(self, user_id: str, attachment_id: str, description: str) -> dict[str, Any]:
         """Set what an image of the user's shows, for those who do not see it; return the Attachment. Raises NotFound,
-        also if it has been used; ValidationFailed (`description`) if it is no image."""
+        also if it has been used; ValidationFailed (`description`) if it is no image, used or not."""
         document = await self._store.describe(user_id, attachment_id, description)
         if document is None:
             found = await self._store.get(attachment_id)

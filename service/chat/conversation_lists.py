@@ -1,7 +1,7 @@
 """Which conversations users are in: pages of one user's list, and what is read for several at once."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -39,7 +39,7 @@ class ConversationLists:
         self._large = large
         self._direct = direct
         self._last_rows: dict[tuple[ObjectId, int], datetime] = {}
-        """By user and length: shortly before the last activity of the last conversation of a page."""
+        """By user and length: the last activity of the last conversation of a page."""
 
     async def page(
         self,
@@ -135,8 +135,9 @@ class ConversationLists:
         if len(self._last_rows) > MAX_LAST_ROWS:
             self._last_rows.clear()
         if len(found) == limit:
-            # A moment earlier: the embedded server does not find what was active at the bound itself.
-            self._last_rows[place] = found[-1]["last_activity"] - timedelta(milliseconds=1)
+            self._last_rows[place] = found[-1]["last_activity"]
+        else:
+            self._last_rows.pop(place, None)
         return found
 
     async def _most_recent(self, where: Document, limit: int, fields: dict[str, Any] | None) -> list[Document]:

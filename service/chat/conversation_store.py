@@ -124,7 +124,7 @@ class ConversationStore:
         """Return what `get_many` returns of one conversation. Raises NotFound, Unavailable."""
         found = await self._reads.get(conversation_id, user_id)
         if found is None:
-            found = (await self.get_many([conversation_id], user_id)).get(conversation_id)
+            found = (await self._large.read_for(user_id, [conversation_id], COUNTERS)).get(conversation_id)
         if found is None:
             raise NotFound
         return found

@@ -19,7 +19,7 @@ def notification_json(document: Document, inbox: Inbox, profiles: Mapping[str, P
     sender = document["sender_id"]
     data: dict[str, Any] = {
         "notification_id": str(document["_id"]),
-        "sender": _sender_json(str(sender), profiles) if sender else None,
+        "sender": sender_json(str(sender), profiles) if sender else None,
     }
     is_about_post = "post_id" in document
     if is_about_post:
@@ -42,6 +42,7 @@ def notification_json(document: Document, inbox: Inbox, profiles: Mapping[str, P
     return {"type": document["type"], "seq": seq, "data": data}
 
 
-def _sender_json(user_id: str, profiles: Mapping[str, Profile]) -> dict[str, Any]:
+def sender_json(user_id: str, profiles: Mapping[str, Profile]) -> dict[str, Any]:
+    """Return the user in the form of `models.Sender`; `profiles` need not have a profile of them."""
     profile = profile_of(user_id, profiles)
     return {"id": user_id, "display_name": profile.display_name, "avatar": profile.avatar}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 
 from service.common.errors import NonceReused, NotFound
-from service.common.profiles import Profile, Profiles, profile_of
+from service.common.profiles import Profile, Profiles
 from service.common.tasks import cancel_and_wait, run_forever
 from service.datastores.batcher import Batcher
 from service.datastores.mongo import Document
@@ -26,7 +26,7 @@ from service.notifications.models import (
     ReactionNotification,
     Sender,
 )
-from service.notifications.notification_json import notification_json
+from service.notifications.notification_json import notification_json, sender_json
 from service.notifications.notification_store import NotificationStore
 from service.notifications.number_set import NumberSet
 from service.notifications.preference_service import PreferenceService
@@ -238,8 +238,11 @@ class NotificationService:
         replays = []
         for (user_id, _), each in zip(requests, found, strict=True):
             inbox = inboxes[user_id].with_last_seq(each.last_seq)
-            events = [event_of(user_id, _notification(document, inbox, profiles)) for document in each.documents]
+            events = [event_of(user_id, notification_json(document, inbox, profiles)) for document in each.documents]
             replays.append(Replay(inbox, events, each.reset_reason))
+            if events:
+                # Each may have missed a thousand: others have their turn between two of them.
+                await asyncio.sleep(0)
         return replays
 
     async def _missed(self, user_id: str, last_seen: int, floor: int) -> Missed:
@@ -270,12 +273,13 @@ class NotificationService:
 
     async def _between(self, user_id: str, first: int, inbox: Inbox) -> list[Event]:
         found = await self._store.between(user_id, first, inbox.last_seq)
-        return [event_of(user_id, notification) for notification in await self.with_senders(found, inbox)]
+        profiles = await self._senders(found)
+        return [event_of(user_id, notification_json(document, inbox, profiles)) for document in found]
 
     def _publish(self, result: Appended, inbox: Inbox, profiles: Mapping[str, Profile]) -> None:
         user_id = str(result.document["user_id"])
         if result.created:
-            event = event_of(user_id, _notification(result.document, inbox, profiles))
+            event = event_of(user_id, notification_json(result.document, inbox, profiles))
             self._dispatcher.publish(event, [user_id])
         else:
             # The process that stored it may have crashed before it published the event.
@@ -303,10 +307,11 @@ def topic_of(user_id: str) -> str:
     return TOPIC_PREFIX + user_id
 
 
-def event_of(user_id: str, notification: Notification) -> Event:
-    """Return the event that carries `notification` to its user's connections."""
-    body = notification.model_dump(exclude={"type"})
-    return Event(notification.type, body, channel=CHANNEL, topic=topic_of(user_id), sequence=notification.seq)
+def event_of(user_id: str, notification: dict[str, Any]) -> Event:
+    """Return the event that carries a notification in its JSON form to its user's connections."""
+    seq = notification["seq"]
+    body = {"seq": seq, "data": notification["data"]}
+    return Event(notification["type"], body, channel=CHANNEL, topic=topic_of(user_id), sequence=seq)
 
 
 def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profile]) -> Notification:
@@ -324,5 +329,4 @@ def _notification(document: Document, inbox: Inbox, profiles: Mapping[str, Profi
 
 def sender_of(user_id: str, profiles: Mapping[str, Profile]) -> Sender:
     """Return the user as a sender; `profiles` need not have a profile of them."""
-    profile = profile_of(user_id, profiles)
-    return Sender(id=user_id, display_name=profile.display_name, avatar=profile.avatar)
+    return Sender(**sender_json(user_id, profiles))

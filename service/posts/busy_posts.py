@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from service.common.errors import Unavailable
 
 MIN_TURN = 4
-"""Requests about one post that are handled at the same time: without waiting, or in one turn. The more there are, the
-longer the database and this process are busy with them, and somebody else's comment waits for that several times."""
+"""Requests about one post that are handled at the same time: without waiting, or in one turn. A comment on another post
+waits for them with each of its own requests to the database."""
 MAX_TURN = 32
-BACKLOG = 64
+BACKLOG = 32
 """A turn has one request for so many that wait, at least MIN_TURN and at most MAX_TURN: they are cheaper together, and
-nobody waits for minutes."""
+up to a thousand requests have all had their turn after about so many turns."""
 MAX_PAUSE = 0.1
 """Seconds between two turns, at most. The pause takes as long as the turn did: half of the time is left to others."""
 ALONE_AFTER = 1.0

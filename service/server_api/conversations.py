@@ -112,7 +112,7 @@ class ServerConversations:
         try:
             sender = await self._users.find(new.sender)
         except NotFound:
-            raise ValidationFailed.of("sender", f"There is no user {new.sender}.") from None
+            raise _no_user("sender", new.sender) from None
         sender.check_ban()
         try:
             return await self._messages.send(
@@ -158,7 +158,7 @@ class ServerConversations:
         """Return the users, each once and in this order. Raises ValidationFailed (`field`)."""
         found = await self._users.user_ids(list(dict.fromkeys(external_ids)))
         if missing := [external_id for external_id in external_ids if external_id not in found]:
-            raise ValidationFailed.of(field, f"There is no user {missing[0]}.")
+            raise _no_user(field, missing[0])
         return [found[external_id] for external_id in dict.fromkeys(external_ids)]
 
     async def _shown(self, document: Document) -> ServerConversation:
@@ -179,3 +179,7 @@ def _key(external_id: str) -> ObjectId:
     """Return the id of the conversation with this external id. Only the site itself could make two ids collide; one of
     the conversations would then not be there."""
     return derived_id(f"conversation {external_id}")
+
+
+def _no_user(field: str, external_id: str) -> ValidationFailed:
+    return ValidationFailed.of(field, f"There is no user {external_id}.")

@@ -162,6 +162,15 @@ def test_the_thumbnail_of_a_picture_of_16_bits_is_as_bright_as_it() -> None:
         assert (128, 128, 128) == shown.getpixel((30, 20))
 
 
+def test_the_transparent_shade_of_a_picture_of_16_bits_is_transparent_in_its_thumbnail() -> None:
+    """And not the one that has its lower eight bits."""
+    grey, thumbnail = Image.new("I;16", (60, 40), 0x1234), io.BytesIO()
+    grey.paste(0x34 * 257, (30, 0, 60, 40))
+    image_worker.process("PNG", io.BytesIO(encoded(grey, "PNG", transparency=0x1234)), io.BytesIO(), thumbnail)
+    with Image.open(thumbnail) as shown:
+        assert [0, 255] == [shown.getpixel((x, 20))[3] for x in (10, 50)]
+
+
 async def test_a_process_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "TIMEOUT", 0.01)
     with pytest.raises(Unavailable):
