@@ -385,7 +385,7 @@ class UserStore:
         self, where: Document, terms: set[str], limit: int, after: str
     ) -> tuple[list[Profile], str | None]:
         """Return a page of the users of `where` who have all `terms`, like `search`."""
-        # Not in the query: `$and` makes the embedded server read all users, and a MongoDB all that `where` selects.
+        # Not in the query: with `$and`, a database reads all that `where` selects, however few are wanted.
         found: list[Profile] = []
         examined, last = 0, after
         async with unavailable():

@@ -111,7 +111,7 @@ class ConversationLists:
             return await self._most_recent(active, limit, fields)
         moment, conversation_id = before
         # Any number of conversations may have their last activity in the same millisecond: those are read first. One
-        # read with an `$or` would not use the index on the embedded server.
+        # read with an `$or` would be of all conversations of the user on the embedded server.
         same_moment = {"participants": user_id, "last_activity": moment, "_id": {"$lt": conversation_id}}
         found = await self._most_recent(same_moment, limit, fields)
         if len(found) < limit:

@@ -10,8 +10,7 @@ from service.datastores.mongo import Collection as MongoCollection
 from service.datastores.mongo import Document, unavailable
 
 IDS_PER_READ = 32
-"""The embedded server compares each document that it finds with each of the ids: one read of a hundred ids takes four
-times as long as four smaller reads, and one of a thousand takes seconds."""
+"""The embedded server looks them up one after the other, and others wait meanwhile."""
 CONCURRENT_READS = 8
 """If the server is fast, most of the time of a read is the network round trip."""
 
@@ -55,7 +54,6 @@ async def find_in_lists(
 def in_lists(scope: str, places: Iterable[Place]) -> Document:
     """Return the filter of these documents, in a collection whose shard key is the field `scope`."""
     lists, ids = zip(*places, strict=True)
-    # The ids first: the embedded server uses the index of the first field that has one.
     return {"_id": {"$in": list(ids)}, scope: {"$in": list(set(lists))}}
 
 

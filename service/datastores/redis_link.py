@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from itertools import islice
@@ -31,9 +31,12 @@ COUNT_SECONDS = 86_400
 """Seconds for which the number of the last message to a channel is kept, from the first message on; then the numbers
 begin again. A channel for each user would else fill the memory in the end."""
 MARK_SECONDS = 60
-"""Seconds for which the marks of a publication are kept (see `publish`)."""
+"""Seconds for which the marks of a publication are kept (see `Publication`)."""
 MAX_PUBLICATIONS = 128
-"""Messages in one command: the server does nothing else meanwhile, for about 0.3 ms."""
+"""Messages, with their marks, in one command: the server does nothing else meanwhile, for about 0.3 ms."""
+MAX_PUBLISHED_BYTES = 1 << 18
+"""Bytes of the messages in one command, unless it is a single one: each command is answered before long, so it is
+noticed when the connection does not work."""
 COUNTED = f"""
 local key, argument = 1, 2
 while key <= #KEYS do
@@ -192,7 +195,7 @@ class RedisLink:
         return sent[0][1] if sent else None
 
     def publish_all(self, publications: Iterable[Publication]) -> "list[tuple[list[Publication], asyncio.Future[Any]]]":
-        """Publish messages to different channels: those to one server, or in a cluster to one slot, with one command.
+        """Publish messages to different channels: those to one server, or in a cluster to one slot, with few commands.
 
         Returns what went into each command. Those messages have been accepted once its future ends without an error;
         after one, some may have been, and the caller passes it to `recover` with one of the channels. Left out is what
@@ -204,9 +207,7 @@ class RedisLink:
                 groups[connection, self._group_of(publication.channel)].append(publication)
         sent = []
         for (connection, _), group in groups.items():
-            for start in range(0, len(group), MAX_PUBLICATIONS):
-                part = group[start : start + MAX_PUBLICATIONS]
-                sent.append((part, self._publish(connection, part)))
+            sent += [(part, self._publish(connection, part)) for part in _commands(group)]
         return sent
 
     def _publish(self, connection: RespConnection, publications: Sequence[Publication]) -> "asyncio.Future[Any]":
@@ -567,3 +568,17 @@ def _missing(last: int, count: int) -> int:
 def error_code(error: BaseException) -> str:
     """Return what to log of one of LINK_ERRORS: the server's code for it, such as NOPERM, or its type."""
     return str(error).partition(" ")[0] if isinstance(error, ResponseError) else type(error).__name__
+
+
+def _commands(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
+    """Yield what goes into each command."""
+    part, messages, size = list[Publication](), 0, 0
+    for publication in publications:
+        messages += 1 + len(publication.marks)
+        size += len(publication.payload)
+        if part and (messages > MAX_PUBLICATIONS or size > MAX_PUBLISHED_BYTES):
+            yield part
+            part, messages, size = [], 1 + len(publication.marks), len(publication.payload)
+        part.append(publication)
+    if part:
+        yield part

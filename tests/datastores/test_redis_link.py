@@ -15,7 +15,13 @@ from structlog.testing import capture_logs
 
 from service.datastores import redis_link
 from service.datastores.redis import connect, endpoint
-from service.datastores.redis_link import LINK_ERRORS, RedisLink
+from service.datastores.redis_link import (
+    LINK_ERRORS,
+    MAX_PUBLICATIONS,
+    MAX_PUBLISHED_BYTES,
+    Publication,
+    RedisLink,
+)
 from tests.cluster import Cluster, Node, cluster, running, wait_until
 from tests.conftest import Datastores
 from tests.datastores.test_redis import SELF_SIGNED, listening, relay_to
@@ -132,6 +138,28 @@ async def test_messages_reach_the_subscribers_of_their_channel(
     await exchange(publisher, two, channels[100:], b"second")
     assert not {channel for channel, payload in one.messages if payload == b"second"} & set(channels[1:100])
     assert not publisher.messages
+
+
+async def test_publications_to_one_server_share_commands_of_bounded_size(make: Make, datastores: Datastores) -> None:
+    """By their number, their marks, and their bytes. All arrive, in the order of each channel."""
+    subscriber, publisher = make(datastores.redis_url), make(datastores.redis_url)
+    channels = channels_of(MAX_PUBLICATIONS + 2, 1)
+    await subscriber.subscribe(channels)
+    await publisher.publish(channels[0], b"ready")
+    large, marks = b"x" * (MAX_PUBLISHED_BYTES * 2 // 3), {b"{loa:0}mark:%d" % number: 1 for number in range(100)}
+    publications = [
+        *(Publication(channel, b"small", {}) for channel in channels),
+        *(Publication(channel, large, {}) for channel in channels[:2]),
+        *(Publication(channel, b"marked", marks) for channel in channels[:2]),
+    ]
+    sent = publisher.link.publish_all(publications)
+    assert [MAX_PUBLICATIONS, 3, 2, 1] == [len(group) for group, _ in sent]
+    assert publications == [publication for group, _ in sent for publication in group]
+    await asyncio.gather(*(published for _, published in sent))
+    await subscriber.wait_until(lambda: len(subscriber.messages) == 1 + len(publications))
+    assert [b"ready", b"small", large, b"marked"] == [
+        payload for channel, payload in subscriber.messages if channel == channels[0]
+    ]
 
 
 async def test_a_thousand_channels_of_a_hundred_slots_are_a_hundred_commands(make: Make, cluster_url: str) -> None:

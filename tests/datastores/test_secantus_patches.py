@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import wiredtiger
-from bson import Code, ObjectId, Regex, Timestamp
+from bson import Code, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from secantus import query, storage
@@ -299,6 +299,27 @@ def test_a_list_of_values_matches_what_secantusdb_compares_with_each() -> None:
             assert (expected, expected) == (op_matches(values, "$in", listed), op_matches(values, "$in", listed))
             found += expected
     assert 100 < found
+
+
+def test_a_partial_index_is_used_only_if_it_has_all_documents_of_the_query() -> None:
+    """Those without the field match a comparison with null, and with the lowest and the highest key."""
+    exists = {"a": {"$exists": True}}
+    for clause in (
+        1,
+        "",
+        True,
+        {"$gt": 0},
+        {"$lte": "x"},
+        {"$in": [1, "x"]},
+        {"$exists": True},
+        {"$gte": None, "$lt": 3},
+    ):
+        assert implies_partial({"a": clause, "b": 1}, exists), clause
+    for clause in (None, {"$gte": None}, {"$gt": MinKey()}, {"$lt": MaxKey()}, {"$in": [1, None]}, {"$ne": 1}):
+        assert not implies_partial({"a": clause, "b": 1}, exists), clause
+    assert not implies_partial({"b": 1}, exists)
+    assert not implies_partial({"a": 1}, {"a": True})
+    assert implies_partial({"a": True, "b": 2}, {"a": True, "b": {"$gt": 1}})
 
 
 async def test_any_query_finds_what_a_scan_finds(mongo: Mongo) -> None:

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import bson
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.regex import Regex
 from secantus import storage
 from secantus.storage import Storage
@@ -16,6 +19,8 @@ REST = frozenset({"$and", "$or", "$nor", "$expr", "$comment"})
 """Conditions that only narrow down what the fields of a query select."""
 RANGE = frozenset(Storage._RANGE_OPS)
 COMPARISONS = RANGE - {"$in"}
+MATCH_MISSING = (NoneType, MinKey, MaxKey)
+"""Documents without the field may match a comparison with these."""
 
 
 def record_ids(
@@ -116,8 +121,9 @@ def _implies_operator(stated: Mapping[str, Any], operator: str, operand: Any) ->
     if operator in stated and _is_same(stated[operator], operand):
         return True
     if operator == "$exists":
-        exists = any(stated.get(each) is not None for each in COMPARISONS)
-        return operand is True and (exists or None not in stated.get("$in", [None]))
+        exists = any(not isinstance(stated.get(each), MATCH_MISSING) for each in COMPARISONS)
+        listed = any(isinstance(each, MATCH_MISSING) for each in stated.get("$in", [None]))
+        return operand is True and (exists or not listed)
     return bool(storage._clause_implies_bounds(stated, {operator: operand}))
 
 
