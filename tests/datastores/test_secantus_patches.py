@@ -322,6 +322,19 @@ def test_a_partial_index_is_used_only_if_it_has_all_documents_of_the_query() -> 
     assert implies_partial({"a": True, "b": 2}, {"a": True, "b": {"$gt": 1}})
 
 
+@pytest.mark.parametrize("direction", [1, -1])
+async def test_a_range_in_the_middle_of_an_index_includes_its_bounds(mongo: Mongo, direction: int) -> None:
+    collection = mongo.database[f"ranges{direction}"]
+    await collection.create_index([("a", 1), ("b", direction), ("c", -direction)])
+    # In a descending index, SecantusDB has texts in another order if one begins with the other.
+    texts = ["", "a", "a\0", "ab", "b"] if direction == 1 else ["a", "b"]
+    await collection.insert_many([{"a": 1, "b": b, "c": c} for b in [*range(5), *texts] for c in (None, 0, "x")])
+    for low, high in [*permutations(range(5), 2), *permutations(texts, 2)]:
+        for bounds in ({"$gte": low}, {"$lte": high}, {"$gt": low, "$lte": high}, {"$gte": low, "$lt": high}):
+            query = {"a": 1, "b": bounds}
+            assert await ids(collection, query, hint={"$natural": 1}) == await ids(collection, query), query
+
+
 async def test_any_query_finds_what_a_scan_finds(mongo: Mongo) -> None:
     """Values, ranges, lists and alternatives, of fields with and without an index."""
     collection = mongo.database["queries"]

@@ -21,7 +21,12 @@ from service.datastores.secantus_patches.entries import (
     write_index_entries,
 )
 from service.datastores.secantus_patches.expiry import create_index, delete_all_expired, delete_expired
-from service.datastores.secantus_patches.lookups import implies_partial, pick_compound_index, record_ids
+from service.datastores.secantus_patches.lookups import (
+    implies_partial,
+    pick_compound_index,
+    range_scan_index,
+    record_ids,
+)
 from service.datastores.secantus_patches.matching import op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.snapshots import dispatch
@@ -59,6 +64,7 @@ def apply() -> None:
             "_write_index_entries": write_index_entries,
             "_delete_index_entries": delete_index_entries,
             "_try_index_id_keys": record_ids,
+            "_range_scan_index": range_scan_index,
             "_query_implies_partial": staticmethod(implies_partial),
             "_pick_compound_eq_index": pick_compound_index,
             "create_index": create_index,

@@ -12,6 +12,7 @@ from bson.regex import Regex
 from secantus import storage
 from secantus.storage import Storage
 
+_range_scan_index = Storage._range_scan_index
 _record_ids = Storage._try_index_id_keys
 _pick_compound_index = Storage._pick_compound_eq_index
 
@@ -98,6 +99,29 @@ def _usable(key: dict[str, Any], fields: dict[str, Any], *, is_multikey: bool) -
             return used | {name: bounds} if bounds else used
         used[name] = value
     return used
+
+
+def range_scan_index(
+    self: Any,
+    database: str,
+    collection: str,
+    name: str,
+    lower: bytes | None,
+    lower_inclusive: bool,
+    upper: bytes | None,
+    upper_inclusive: bool,
+    *,
+    prefix: bytes | None = None,
+) -> list[int]:
+    """Return the record ids in a range of an index, in place of `Storage._range_scan_index`. Behind a `prefix`, that
+    one leaves out those at an inclusive upper bound if the index has a further field."""
+    if prefix is not None and upper is not None and upper_inclusive:
+        # Behind all keys that begin with the bound and go on with another field.
+        upper += storage.COMPOUND_SEP + b"\xff\xff"
+    found: list[int] = _range_scan_index(
+        self, database, collection, name, lower, lower_inclusive, upper, upper_inclusive, prefix=prefix
+    )
+    return found
 
 
 def implies_partial(query: Mapping[str, Any], partial: Mapping[str, Any]) -> bool:
