@@ -127,18 +127,28 @@ async def open_app(device_pool: DevicePool, server: Server) -> AsyncIterator[Ope
     """Opens the app on another device (browser context); after the test, asserts that no page had errors.
 
     The user is signed in by a stored session, since filling in the form takes longer; without a user, the sign-in page
-    is shown. With `goto=False` the page is not loaded yet; for `modules` see AppPage. Other options are those of
-    `Browser.new_context`.
+    is shown. With `goto=False` the page is not loaded yet; for `modules` see AppPage. `clock=True` lets the test set the
+    page's clock, and no later test gets this device. Other options are those of `Browser.new_context`.
     """
     apps: list[AppPage] = []
+    clocks: list[BrowserContext] = []
 
     async def open_app(
-        user: User | None = None, *, url: str = server.url, goto: bool = True, modules: bool = False, **options: Any
+        user: User | None = None,
+        *,
+        url: str = server.url,
+        goto: bool = True,
+        modules: bool = False,
+        clock: bool = False,
+        **options: Any,
     ) -> AppPage:
         url = user.server.url if user else url
         page = await device_pool.acquire(url, **{"locale": "en-GB", **options})
         app = AppPage(page, url, modules=modules)
         apps.append(app)
+        if clock:
+            await page.clock.install()
+            clocks.append(page.context)
         if user:
             await page.add_init_script(user.sign_in_script())
         if goto:
@@ -149,7 +159,8 @@ async def open_app(device_pool: DevicePool, server: Server) -> AsyncIterator[Ope
 
     yield open_app
     for app in apps:
-        await device_pool.release(app.page.context)
+        context = app.page.context
+        await (context.close() if context in clocks else device_pool.release(context))
     assert [] == [error for app in apps for error in app.errors]
 
 

@@ -210,9 +210,7 @@ async def test_half_open_connections_are_replaced_after_their_silence(
     conversation = an.create_conversation(binh)
     an.send_message(conversation, "Hello")
     async with Proxy(server.url) as proxy:
-        app = await open_app(url=proxy.url, goto=False)
-        await app.page.clock.install()
-        await app.goto()
+        app = await open_app(url=proxy.url, clock=True)
         await app.sign_in(an)
         await app.open_conversation("Bình")
         binh.comment(post, "Before")

@@ -104,6 +104,8 @@ async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_us
     fold = app.page.get_by_role("button", name="34 new posts")
     await expect(fold).to_be_in_viewport()
     await expect(first.get_by_role("link", name="2 comments")).to_be_in_viewport()
+    an.comment(posts[0], "While many wait behind the fold")
+    await expect(first.get_by_role("link", name="3 comments")).to_be_in_viewport()
     # It was the last one of the first page, before there were newer posts.
     an.comment(posts[23], "While nobody looks")
     await fold.click()

@@ -11,8 +11,7 @@ async def test_today_becomes_yesterday_at_midnight(open_app: OpenApp, create_use
     conversation = an.create_conversation(binh)
     binh.send_message(conversation, "A message of today")
     post = an.post("/posts", content="A post of today")["id"]
-    app = await open_app(an, goto=False)
-    await app.page.clock.install()
+    app = await open_app(an, goto=False, clock=True)
     await app.goto(f"/#/c/{conversation}")
     await expect(app.page.locator(".day")).to_have_text("Today")
     row_time = app.conversation_row("Bình").locator("time")

@@ -24,9 +24,20 @@ export class LeftTrays {
     return tray;
   }
 
-  /** Keep the tray of a form that closes, unless everything is uploaded. It calls its `onChange` as before. */
+  /** Keep the tray of a form that closes until everything is uploaded. It calls its `onChange` as before. */
   leave(key, tray) {
-    if (tray.isReady) tray.close();
-    else this.#trays.set(key, tray);
+    this.#trays.get(key)?.close();
+    this.#trays.set(key, tray);
+    const { onChange } = tray;
+    const closeIfReady = () => {
+      if (!tray.isReady) return;
+      this.#trays.delete(key);
+      tray.close();
+    };
+    tray.onChange = () => {
+      onChange();
+      closeIfReady();
+    };
+    closeIfReady();
   }
 }

@@ -80,8 +80,9 @@ export class MentionSuggestions {
   async #search(query) {
     const requestNumber = (this.#requestNumber += 1);
     const profiles = await this.#find(query, MAX_SUGGESTIONS).catch(() => []);
-    // Ignore the response if the user has typed on or left the field.
+    // Ignore the response if the user has typed on or left the field, or it is gone.
     if (requestNumber !== this.#requestNumber || this.#mention()?.query !== query) return;
+    if (!this.#textarea.isConnected) return;
     // A username that is complete needs no suggestion, which could cover the button.
     const isComplete = profiles.length === 1 && profiles[0].username === query.toLowerCase();
     if (profiles.length && !isComplete) this.#open(profiles);

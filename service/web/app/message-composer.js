@@ -69,6 +69,7 @@ export class MessageComposer {
     const add = (files) => this.addFiles(files);
     this.#draft = { ...EMPTY, ...drafts.get(this.#draftKey) };
     this.#tray = leftTrays.take(this.#draftKey, this.#draft.attachments);
+    this.#draft.attachments = this.#tray.attachments;
     this.#tray.onChange = () => this.#onAttachments();
     this.#attachButtons = el("div.attach-buttons", {}, attachButtons(add));
     addPasted(this.#textarea, add);

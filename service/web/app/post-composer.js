@@ -76,7 +76,10 @@ export function postComposer({
     if (isComposing(event) || suggestions.onKeyDown(event)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) element.requestSubmit();
     // Only the button drops the draft: Escape is pressed by mistake too easily.
-    if (event.key === "Escape") onCancel?.();
+    if (event.key === "Escape" && onCancel) {
+      close();
+      onCancel();
+    }
   };
   const onSubmit = async (event) => {
     event.preventDefault();
@@ -127,6 +130,8 @@ export function postComposer({
   // The height can only be measured once the element is in the document.
   queueMicrotask(resize);
   // What is being sent is taken from the tray, and from the draft, afterwards.
-  const close = () => sending || leftTrays.leave(filesKey, tray);
+  const close = () => {
+    if (!sending) leftTrays.leave(filesKey, tray);
+  };
   return { element, focus: () => textarea.focus(), close };
 }

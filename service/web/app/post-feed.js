@@ -18,6 +18,8 @@ const MAX_WATCHED = 50;
 /** Posts above the first one in view that are watched, too, and how far the view moves before others are. */
 const WATCHED_ABOVE = 17;
 const WATCH_STEP = 15;
+/** Posts behind the fold that are watched: all of a few, and never instead of those in view. */
+const WATCHED_FOLDED = 15;
 /** Pages to load until they reach the posts that were loaded before. */
 const MAX_PAGES = 10;
 
@@ -31,6 +33,7 @@ export class PostFeed {
   #loaded = false;
   #cards;
   #list;
+  #composer;
   #socket;
   #me;
   #unsubscribe = () => {};
@@ -44,6 +47,8 @@ export class PostFeed {
   #watchedAt = 0;
   /** The ids of posts that were created, changed or deleted since pages were requested: a response may be older. */
   #changed = new Set();
+  /** The ids of the user's own posts since the newest were loaded: what lies between them and the others is not known. */
+  #published = new Set();
   /** New posts that wait behind the fold. */
   #folded = [];
   #fold = newsFold("posts.new", () => this.#unfold());
@@ -65,7 +70,7 @@ export class PostFeed {
         }),
       update: (card, post) => card.show(post),
     });
-    const composer = postComposer({
+    this.#composer = postComposer({
       app,
       draftKey: "posts",
       label: t("posts.write"),
@@ -80,7 +85,7 @@ export class PostFeed {
         "div.page-content",
         {},
         el("header", {}, el("h1", { tabindex: "-1" }, t("posts.title"))),
-        el("section.card", { "aria-label": t("posts.write") }, composer.element),
+        el("section.card", { "aria-label": t("posts.write") }, this.#composer.element),
         this.#fold.element,
         this.#list,
         this.#status,
@@ -116,6 +121,7 @@ export class PostFeed {
 
   close() {
     this.#unsubscribe();
+    this.#composer.close();
     this.#loadMore.close();
     this.#loader.close();
   }
@@ -155,7 +161,7 @@ export class PostFeed {
   async #loadNewest() {
     const { items, next } = await this.#newestPages();
     const loaded = new Map(items.map((post) => [post.id, post]));
-    const known = this.#posts.filter(({ id }) => loaded.has(id));
+    const known = this.#posts.filter(({ id }) => loaded.has(id) && !this.#published.has(id));
     if (this.#loaded && known.length) {
       const last = items.indexOf(loaded.get(known.at(-1).id));
       const since = items[last].created_at;
@@ -182,11 +188,12 @@ export class PostFeed {
       this.#scrollTop = this.element.scrollTop = 0;
     }
     this.#loaded = true;
+    this.#published.clear();
     this.#render();
   }
 
   async #newestPages() {
-    const ids = new Set(this.#posts.map(({ id }) => id));
+    const ids = new Set(this.#posts.map(({ id }) => id).filter((id) => !this.#published.has(id)));
     let { items, next } = await this.#api.posts();
     for (let count = 1; count < MAX_PAGES && next && !this.#isAtTop; count += 1) {
       if (items.some(({ id }) => ids.has(id))) break;
@@ -271,7 +278,8 @@ export class PostFeed {
   /** Watch the feed, and as many posts as can be watched: those in view and around it. Another page has its own. */
   #watch() {
     if (this.#isPaused) return;
-    const posts = [...this.#folded, ...this.#posts.slice(Math.max(0, this.#watchedAt - WATCHED_ABOVE))];
+    const shown = this.#posts.slice(Math.max(0, this.#watchedAt - WATCHED_ABOVE));
+    const posts = [...this.#folded.slice(0, WATCHED_FOLDED), ...shown];
     const watched = new Set(["feed", ...posts.slice(0, MAX_WATCHED - 1).map(({ id }) => id)]);
     const added = [...watched].filter((id) => !this.#watched.has(id));
     if (!added.length && watched.size === this.#watched.size) return;
@@ -294,6 +302,7 @@ export class PostFeed {
   async #publish(content, attachments) {
     const post = await this.#api.createPost(content, attachments);
     this.#changed.add(post.id);
+    this.#published.add(post.id);
     this.#posts = [post, ...this.#posts.filter(({ id }) => id !== post.id)];
     this.#render();
   }
@@ -322,5 +331,5 @@ export class PostFeed {
 }
 
 function newestFirst(posts) {
-  return posts.toSorted((a, b) => b.created_at.localeCompare(a.created_at));
+  return [...posts].sort((a, b) => b.created_at.localeCompare(a.created_at));
 }
