@@ -34,7 +34,7 @@ MARK_SECONDS = 60
 """Seconds for which the marks of a publication are kept (see `Publication`)."""
 MAX_PUBLICATIONS = 128
 """Messages, with their marks, in one command: the server does nothing else meanwhile, for about 0.3 ms."""
-MAX_PUBLISHED_BYTES = 1 << 18
+MAX_PUBLISHED_BYTES = 1 << 20
 """Bytes of the messages in one command, unless it is a single one: each command is answered before long, so it is
 noticed when the connection does not work."""
 COUNTED = f"""

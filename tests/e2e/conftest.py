@@ -127,8 +127,8 @@ async def open_app(device_pool: DevicePool, server: Server) -> AsyncIterator[Ope
     """Opens the app on another device (browser context); after the test, asserts that no page had errors.
 
     The user is signed in by a stored session, since filling in the form takes longer; without a user, the sign-in page
-    is shown. With `goto=False` the page is not loaded yet; for `modules` see AppPage. `clock=True` lets the test set the
-    page's clock, and no later test gets this device. Other options are those of `Browser.new_context`.
+    is shown. With `goto=False` the page is not loaded yet; for `modules` see AppPage. `clock=True` lets the test set
+    the page's clock, and no later test gets this device. Other options are those of `Browser.new_context`.
     """
     apps: list[AppPage] = []
     clocks: list[BrowserContext] = []

@@ -99,7 +99,7 @@ async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_us
     await expect(app.page.get_by_role("button", name="1 new comment")).to_be_visible()
     # More than one page of them.
     for number in range(33):
-        an.post("/posts", content=f"Meanwhile {number}")
+        an.post("/posts", content=f"Arrived {number}")
     await app.page.go_back()
     fold = app.page.get_by_role("button", name="34 new posts")
     await expect(fold).to_be_in_viewport()
@@ -109,7 +109,7 @@ async def test_the_feed_is_live_and_keeps_its_place(open_app: OpenApp, create_us
     # It was the last one of the first page, before there were newer posts.
     an.comment(posts[23], "While nobody looks")
     await fold.click()
-    await expect(app.page.get_by_text("Meanwhile 32")).to_be_in_viewport()
+    await expect(app.page.get_by_text("Arrived 32")).to_be_in_viewport()
     moved = app.page.locator("article").filter(has_text="Number 23 ")
     await moved.scroll_into_view_if_needed()
     await expect(moved.get_by_role("link", name="1 comment")).to_be_visible()
