@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 import wiredtiger
-from bson import Code, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson import SON, Code, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
-from secantus import query, storage
+from secantus import ordering, query, storage
 from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
 
 from service.datastores.mongo import Collection, Mongo
 from service.datastores.secantus_patches.changes import first_change_since
+from service.datastores.secantus_patches.copies import deep_copy
 from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, create_index, delete_all_expired, delete_expired
 from service.datastores.secantus_patches.lookups import implies_partial, pick_compound_index, record_ids
 from service.datastores.secantus_patches.matching import op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
 from service.datastores.secantus_patches.snapshots import release_snapshot
+from service.datastores.secantus_patches.sorting import sort_documents
 
 VALUES = (None, 0, 1, 1.0, True, False, "1", "", "ắ", [], [1], [1, "1"], {}, {"c": 1}, {"c": True}, {"c": [1, 2]})
 ALIKE = ((0, False), (1, True), ([1], [True]), ({"c": 1}, {"c": True}), ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
@@ -299,6 +301,47 @@ def test_a_list_of_values_matches_what_secantusdb_compares_with_each() -> None:
             assert (expected, expected) == (op_matches(values, "$in", listed), op_matches(values, "$in", listed))
             found += expected
     assert 100 < found
+
+
+def test_documents_are_sorted_as_secantusdb_sorts_them() -> None:
+    """By fields of one type, of several types, and by missing ones; those that are equal keep their order."""
+    choose = random.Random(3)
+    ids = [ObjectId() for _ in range(5)]
+    times = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 6)]
+    columns: list[Any] = [
+        range(5),
+        ids,
+        times,
+        ("", "a", "a\0", "ắ", "👍", "\uffff"),
+        VALUES,
+        (True, 1),
+        (1, 1.5),
+        (None,),
+    ]
+    for _ in range(200):
+        chosen = [choose.choice(columns) for _ in range(3)]
+        documents = [
+            {"_id": number, **{name: choose.choice(column) for name, column in zip("abc", chosen, strict=True)}}
+            for number in range(choose.randint(0, 30))
+        ]
+        order = {name: choose.choice((1, -1)) for name in choose.sample("abcd", choose.randint(1, 3))}
+        assert ordering.sort_docs(documents, order) == sort_documents(documents, order), (chosen, order)
+
+
+def test_a_copy_of_a_document_shares_nothing_that_can_be_changed() -> None:
+    document = {
+        "a": [{"b": [1, ObjectId(), None]}],
+        "c": {"d": SON(e=[1])},
+        "f": Regex("x"),
+        "g": b"",
+        "h": Code("1", {}),
+    }
+    copied = deep_copy(document)
+    assert repr(document) == repr(copied)
+    copied["a"][0]["b"].append(2)
+    copied["c"]["d"]["e"].append(2)
+    copied["h"].scope["x"] = 1
+    assert (3, [1], {}) == (len(document["a"][0]["b"]), document["c"]["d"]["e"], document["h"].scope)
 
 
 def test_a_partial_index_is_used_only_if_it_has_all_documents_of_the_query() -> None:

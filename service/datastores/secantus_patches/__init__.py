@@ -9,10 +9,13 @@ from functools import lru_cache
 from typing import Any
 
 import wiredtiger
-from secantus import commands, query, server, sortkey, storage
+from secantus import commands, projection, query, server, sortkey, storage
+from secantus import transactions as secantus_transactions
+from secantus import update as secantus_update
 from secantus.storage import Storage
 
 from service.datastores.secantus_patches.changes import first_change_since
+from service.datastores.secantus_patches.copies import copying
 from service.datastores.secantus_patches.definitions import collection_options, iterate_indexes, mark_multikey
 from service.datastores.secantus_patches.entries import (
     insert_chunk,
@@ -30,6 +33,7 @@ from service.datastores.secantus_patches.lookups import (
 from service.datastores.secantus_patches.matching import op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.snapshots import dispatch
+from service.datastores.secantus_patches.sorting import sort_documents
 from service.datastores.secantus_patches.transactions import (
     batch_transaction,
     create_indexes_together,
@@ -48,10 +52,13 @@ def apply() -> None:
     replaced: dict[Any, dict[str, Any]] = {
         sys.modules[wiredtiger.Cursor.__module__]: {"pack": pack, "unpack": unpack},
         commands: {"_maybe_record_profile": record_nothing},
+        projection: {"copy": copying},
         query: {"_op_matches": op_matches},
+        secantus_transactions: {"copy": copying},
+        secantus_update: {"copy": copying},
         server: {"dispatch": dispatch},
         sortkey: {"_encode_number": lru_cache(maxsize=4096, typed=True)(sortkey._encode_number)},
-        storage: {"_doc_changed": update.begin},
+        storage: {"_doc_changed": update.begin, "sort_docs": sort_documents},
         Storage: {
             "_iter_indexes": iterate_indexes,
             "_batch_transaction": batch_transaction,
