@@ -121,7 +121,9 @@ class Supervisor:
                 await datastores.start()
             await workers[0].prepare_database()
             await run_all([worker.wait_until_ready() for worker in workers])
-            print(f"Loa is ready: {address(listeners[0])}{all_addresses(listeners[0])}", flush=True)
+            # In one write with its end: the workers write to the same file.
+            sys.stdout.write(f"Loa is ready: {address(listeners[0])}{all_addresses(listeners[0])}\n")
+            sys.stdout.flush()
             await run_all([child.supervise() for child in self._children])
 
 

@@ -145,7 +145,7 @@ KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
 def test_another_websocket_version_gets_the_supported_one(server: Server) -> None:
     """RFC 6455, 4.4; RFC 9110, 7.8: `Upgrade` is also an option of the connection."""
-    answer = exchange(server, HANDSHAKE % KEY + b"Sec-WebSocket-Version: 12\r\nConnection: close\r\n\r\n", NEXT)
+    answer = exchange(server, HANDSHAKE % KEY + b"Sec-WebSocket-Version: 12\r\nConnection: close\r\n\r\n")
     head = answer.partition(b"\r\n\r\n")[0].lower()
     assert head.startswith(b"http/1.1 426 ")
     assert b"\r\nsec-websocket-version: 13" in head

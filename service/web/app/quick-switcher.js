@@ -56,16 +56,15 @@ export function openQuickSwitcher(app) {
   let posts = null;
   let postsRequest = null;
   let chatPages = 0;
+  /** The option that Enter follows: it stays, whatever is found later for the same query. */
   let active = 0;
-  /** Whether the user has chosen the active option: it stays, whatever is found later. */
-  let isChosen = false;
   /** Rendered options, from the top: links. */
   let options = [];
 
   function onInput() {
     query = input.value.trim();
     people = null;
-    isChosen = false;
+    options = [];
     clearTimeout(timer);
     if (query) timer = setTimeout(() => search(query), SEARCH_DEBOUNCE);
     render();
@@ -120,7 +119,7 @@ export function openQuickSwitcher(app) {
       ["switcher.posts", query ? matchingPosts().map(postOption) : []],
       ["switcher.pages", pages().filter(({ label }) => matchesWords(label, query)).map(pageOption)],
     ].filter(([, rows]) => rows.length);
-    const chosen = isChosen && options[active]?.getAttribute("href");
+    const chosen = options[active]?.getAttribute("href");
     options = groups.flatMap(([, rows]) => rows);
     options.forEach((option, index) => setAttr(option, "id", `switcher-option-${index}`));
     setChildren(list, groups.map(group));
@@ -189,10 +188,8 @@ export function openQuickSwitcher(app) {
   function onKeyDown(event) {
     if (isComposing(event)) return;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step && options.length) {
-      isChosen = true;
-      activate((active + step + options.length) % options.length);
-    } else if (event.key === "Enter") options[active]?.click();
+    if (step && options.length) activate((active + step + options.length) % options.length);
+    else if (event.key === "Enter") options[active]?.click();
     else return;
     event.preventDefault();
   }
