@@ -203,7 +203,7 @@ async def test_a_ban_ends_everything_at_once_and_itself_in_time(four_worker_clie
 
 
 async def test_the_list_of_bans_has_those_in_force(clients: Clients) -> None:
-    """The latest first, in pages. One that has ended by itself, or was lifted, is not in it."""
+    """The latest first, in pages. One that has expired, or was lifted, is not in it."""
     judge, *others = await moderator(clients), *(await clients.users(4))
     until = iso(datetime.now(UTC).replace(microsecond=0) + timedelta(days=1))
     past = iso(datetime.now(UTC) - timedelta(seconds=1))

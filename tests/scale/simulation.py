@@ -26,7 +26,7 @@ TYPING = 2.0
 READING = 0.3
 """The share of the members present who mark a message as read by itself, where the others are told."""
 SESSION = 1800.0
-"""Seconds that a connection lasts. Its beginning and its end are told to the processes where its user is watched."""
+"""Seconds that a connection lasts. The processes that watch its user are notified of its beginning and its end."""
 WATCHED = 30
 """Users that a connection watches, and connections that watch a user who is online."""
 

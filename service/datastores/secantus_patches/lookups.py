@@ -31,7 +31,7 @@ def record_ids(
     all.
 
     If it names ids, those. SecantusDB prefers any other index: `{_id, participants}` read all chats of a participant.
-    Otherwise those that the best index gives for its part of the query; whoever asks checks the rest. SecantusDB uses
+    Otherwise those that the best index gives for its part of the query; the caller checks the rest. SecantusDB uses
     an index on several fields only for queries of nothing else: `{user_id, seq, deleted}` read all notifications of the
     user, and a query with `$or` the whole collection.
     """
