@@ -248,7 +248,8 @@ class Services:
         self.comment_notices = CommentNotices(stores.comments, stores.posts, self.comment_contexts)
         post_notices = PostNotices(stores.posts, self.profiles)
         self.recipients = RecipientSelector(self.profiles, stores.blocks, stores.post_mutes)
-        reaction_notices = ReactionNotices(stores.reactions, stores.posts, stores.comments, self.profiles)
+        previews = PreviewUpdate(stores.notifications)
+        reaction_notices = ReactionNotices(stores.reactions, stores.posts, stores.comments, self.profiles, previews)
         self.outbox = NotificationOutbox(
             [self.comment_notices, post_notices, reaction_notices], self.recipients, self.notifications
         )
@@ -298,7 +299,7 @@ class Services:
             self.recipients,
             self.outbox,
             self.live_posts,
-            PreviewUpdate(stores.notifications),
+            previews,
         )
         self.deletion_worker = DeletionWorker(
             stores.posts,

@@ -14,7 +14,8 @@ class PreviewUpdate:
 
     Of several edits at the same time, the last one's preview stays, in whichever order their updates arrive. A
     notification that is stored only after this, because the text before was being dispatched, gets the new preview when
-    the post or comment is dispatched again: the edit has renewed its mark. That of a reaction keeps the text before.
+    the post or comment is dispatched again: the edit has renewed its mark. That of a reaction gets it before the
+    mark of the reaction is removed.
     """
 
     def __init__(self, store: NotificationStore) -> None:

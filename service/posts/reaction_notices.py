@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from bson import ObjectId
 
 from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.mongo import Document
+from service.notifications.models import DeletedSubject
+from service.notifications.preview_update import PreviewUpdate
 from service.posts.comment_store import CommentStore
 from service.posts.notice import Candidate, Notice
 from service.posts.pending import PENDING, Pending, Selection
@@ -18,11 +21,19 @@ from service.posts.reaction_store import ReactionStore, subject_of
 class ReactionNotices:
     """The reactions whose notifications, or the count of which, may be missing: a PendingSource."""
 
-    def __init__(self, reactions: ReactionStore, posts: PostStore, comments: CommentStore, profiles: Profiles) -> None:
+    def __init__(
+        self,
+        reactions: ReactionStore,
+        posts: PostStore,
+        comments: CommentStore,
+        profiles: Profiles,
+        previews: PreviewUpdate,
+    ) -> None:
         self._reactions = reactions
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
+        self._previews = previews
 
     def stored(self, change: Change, notice: Notice | None, selection: Selection | None) -> Pending:
         """Return a reaction that has just been stored. `notice` is None if the author has been notified of the user."""
@@ -44,6 +55,7 @@ class ReactionNotices:
         return [Pending(self, document, _notices(document, subjects, profiles)) for document in found]
 
     async def complete(self, done: Sequence[Pending]) -> None:
+        await self._show_edits([notice for each in done for notice in each.notices])
         await self._reactions.clear_pending(
             [(subject_of(each.document), each.document["_id"], each.document[PENDING]) for each in done]
         )
@@ -60,6 +72,20 @@ class ReactionNotices:
             for document in comments
             if Subject(document["post_id"]) in found
         }
+
+    async def _show_edits(self, notices: Sequence[Notice]) -> None:
+        """Update the previews of notifications of which the post or comment was edited while they were dispatched.
+
+        An edit that this read does not find yet finds the notifications itself: they are stored.
+        """
+        shown: dict[Subject, set[datetime | None]] = {}
+        for notice in notices:
+            shown.setdefault(Subject(notice.post_id, notice.comment_id), set()).add(notice.edited_at)
+        for subject, document in (await self.documents(set(shown))).items() if shown else ():
+            edited_at = document.get("edited_at")
+            if edited_at and {edited_at} != shown[subject]:
+                about = DeletedSubject(subject.post_id, subject.comment_id, author_of(document), [])
+                await self._previews.update(about, document["content"], edited_at)
 
 
 def reaction_notice(subject: Subject, document: Document, sender: Profile, emoji: str) -> Notice:

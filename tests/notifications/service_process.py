@@ -98,7 +98,10 @@ class ServiceProcess:
         self.post_notices = PostNotices(self.post_store, self.users)
         self.recipients = RecipientSelector(self.users, self.blocks, self.mutes)
         self.reaction_store = ReactionStore(database)
-        self.reaction_notices = ReactionNotices(self.reaction_store, self.post_store, self.comment_store, self.users)
+        previews = PreviewUpdate(self.store)
+        self.reaction_notices = ReactionNotices(
+            self.reaction_store, self.post_store, self.comment_store, self.users, previews
+        )
         self.outbox = NotificationOutbox(
             [self.comment_notices, self.post_notices, self.reaction_notices],
             self.recipients,
@@ -152,7 +155,7 @@ class ServiceProcess:
             self.recipients,
             self.outbox,
             self.live,
-            PreviewUpdate(self.store),
+            previews,
         )
         self.deletion_worker = DeletionWorker(
             self.post_store,

@@ -188,3 +188,29 @@ async def test_an_edit_while_the_text_before_is_being_dispatched_ends_in_the_pre
     assert ["First"] == await previews(process, author)
     await other.complete_outbox()
     assert ["Second"] == await previews(process, author)
+
+
+@pytest.mark.parametrize("on_comment", [False, True])
+async def test_an_edit_while_a_reaction_is_being_dispatched_ends_in_the_preview(
+    start_process: StartProcess, on_comment: bool
+) -> None:
+    """One process stores the notifications of reactions, the first of which came before the edit by another one."""
+    process, other = start_process(), start_process()
+    author, ann, binh = [await process.add_user() for _ in range(3)]
+    post = await process.post(author, "First")
+    comment = await process.comment(author, post, content="First") if on_comment else None
+
+    async def react(user: str) -> None:
+        if comment:
+            await process.reactions.react_to_comment(user, post, comment, "👍", on=True)
+        else:
+            await process.reactions.react_to_post(user, post, "👍", on=True)
+
+    await react(ann)
+    if comment:
+        await other.edits.edit_comment(author, post, comment, "Second")
+    else:
+        await other.edits.edit_post(author, post, "Second")
+    await react(binh)
+    await process.complete_outbox()
+    assert ["Second", "Second"] == await previews(process, author)
