@@ -195,7 +195,7 @@ class Services:
             self.presence.announce_visibility,
         )
         self.blocks = BlockService(
-            stores.blocks, self.profiles, self.conversations.direct_blocks.reconcile, self._announce_block
+            stores.blocks, self.profiles, self.conversations.on_block_changed, self._announce_block
         )
         self.last_announcement = LastAnnouncement(self.redis, tag)
         self.conversation_settings = SettingsService(

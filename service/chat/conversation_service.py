@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from service.chat import events
 from service.chat.barrier import BARRIER, BLOCKED_BY
+from service.chat.blocker_cache import BlockerCache
 from service.chat.conversation_announcer import ConversationAnnouncer
 from service.chat.conversation_lists import activity_of, size_of
 from service.chat.conversation_store import ConversationStore, is_listed, seq_of, version_of
@@ -90,6 +91,7 @@ class ConversationService:
         self._conversations = conversations
         self.direct_blocks = DirectBlocks(conversations, messages, blocks)
         self._blocks = blocks
+        self._blockers = BlockerCache(blocks)
         self._settings = settings
         self._messages = messages
         self._profiles = profiles
@@ -330,9 +332,16 @@ class ConversationService:
         unread = await self._unread.count(counters, mark)
         return {"conversation_id": conversation_id, "last_read_seq": mark, "unread_count": unread}
 
+    async def on_block_changed(self, user_id: str, other: str) -> None:
+        """Bring what depends on the blocks between two users in step, after each change of one. Idempotent. Raises
+        Unavailable."""
+        self._blockers.forget([user_id, other])
+        await self.direct_blocks.reconcile(user_id, other)
+
     async def publish_typing(self, user_id: str, conversation_id: str, active: bool = True) -> None:
         """Publish to the other participants that `user_id` is typing, or no longer; not in a large conversation
-        (MAX_NOTIFIED), nor where one of two users blocks the other, nor to those in a group who block the user.
+        (MAX_NOTIFIED), nor where one of two users blocks the other, nor to those in a group who block the user. Such a
+        block in a group counts after up to ten seconds if another process has changed it (see BlockerCache).
 
         Raises NotFound, Unavailable.
         """
@@ -340,10 +349,11 @@ class ConversationService:
         if not tells_activity(document) or BARRIER in document:
             return
         others = [str(member) for member in document["participants"] if str(member) != user_id]
-        refusing = await blockers(self._blocks, user_id, others) if document["kind"] == "group" else set()
-        recipients = [member for member in others if member not in refusing]
+        if document["kind"] == "group":
+            refusing = await self._blockers.in_group(user_id, conversation_id, version_of(document), others)
+            others = [member for member in others if member not in refusing]
         expires_in = TYPING_EXPIRES_IN if active else 0
-        self._dispatcher.publish(events.typing(conversation_id, user_id, expires_in), recipients, room=True)
+        self._dispatcher.publish(events.typing(conversation_id, user_id, expires_in), others, room=True)
 
     async def get_document(self, conversation_id: str, user_id: str) -> Document:
         """Return the stored conversation with up-to-date counters. Raises NotFound, Unavailable."""

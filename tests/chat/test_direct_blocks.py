@@ -16,12 +16,12 @@ Start = Callable[..., ChatProcess]
 
 async def block(process: ChatProcess, user: str, other: str) -> None:
     await process.blocks.add(user, other)
-    await process.conversations.direct_blocks.reconcile(user, other)
+    await process.conversations.on_block_changed(user, other)
 
 
 async def unblock(process: ChatProcess, user: str, other: str) -> None:
     await process.blocks.remove(user, other)
-    await process.conversations.direct_blocks.reconcile(user, other)
+    await process.conversations.on_block_changed(user, other)
 
 
 async def contents(process: ChatProcess, conversation: str) -> list[str]:
