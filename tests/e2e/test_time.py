@@ -1,5 +1,7 @@
 """Texts that depend on the present time stay current while the page is open."""
 
+from datetime import UTC, datetime, timedelta
+
 from playwright.async_api import expect
 
 from tests.e2e.conftest import CreateUser, OpenApp
@@ -24,3 +26,19 @@ async def test_today_becomes_yesterday_at_midnight(open_app: OpenApp, create_use
     await expect(post_time).to_have_text("Yesterday")
     await app.page.clock.fast_forward("24:00:00")
     await expect(post_time).not_to_have_text("Yesterday")
+
+
+async def test_a_chat_is_no_longer_muted_when_the_user_returns_after_that_time(
+    open_app: OpenApp, create_user: CreateUser
+) -> None:
+    """As after the computer has slept: no timer ran meanwhile."""
+    an, binh = create_user("An"), create_user("Bình")
+    conversation = an.create_conversation(binh)
+    binh.send_message(conversation, "hello")
+    until = datetime.now(UTC) + timedelta(hours=1)
+    an.put(f"/conversations/{conversation}/mute", until=until.isoformat())
+    app = await open_app(an, clock=True)
+    await expect(app.conversation_row("Bình")).to_contain_text("Muted")
+    await app.page.clock.set_system_time(until + timedelta(minutes=1))
+    await app.page.evaluate("dispatchEvent(new Event('focus'))")
+    await expect(app.conversation_row("Bình")).not_to_contain_text("Muted")

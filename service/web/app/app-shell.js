@@ -7,6 +7,7 @@ import { AutoRetry } from "./auto-retry.js";
 import { updateAvatars } from "./avatar.js";
 import { BlockedUsers } from "./blocked-users.js";
 import { ChatPage } from "./chat-page.js";
+import { subscribeToClock } from "./clock.js";
 import { ConnectionBanner } from "./connection-banner.js";
 import { el, setChildren } from "./dom.js";
 import { DeviceAlerts } from "./device-alerts.js";
@@ -38,8 +39,6 @@ import { UserPage } from "./user-page.js";
 const STREAM_START = new Set(["hello", "reset"]);
 /** Milliseconds until the dialogs are loaded: the chats come first, also on a slow line. */
 const DIALOG_DELAY = 10_000;
-/** Milliseconds after which everything is rendered again: a chat may not be muted any more. */
-const RENDER_INTERVAL = 60_000;
 /** Without a connection it is not known who is online. */
 const NO_PRESENCE = {};
 
@@ -130,13 +129,13 @@ export class AppShell {
       app.store.subscribe(() => this.#updateTitle()),
       app.store.subscribe(render),
       this.#profiles.subscribe(render),
+      // A chat may not be muted any more.
+      subscribeToClock(render),
       app.stream.subscribe((event) => this.#onStreamEvent(event)),
     ];
     signal.addEventListener("abort", () => unsubscribers.forEach((unsubscribe) => unsubscribe()));
     const preload = setTimeout(preloadDialogs, DIALOG_DELAY);
     signal.addEventListener("abort", () => clearTimeout(preload));
-    const rendering = setInterval(render, RENDER_INTERVAL);
-    signal.addEventListener("abort", () => clearInterval(rendering));
     this.#onRouteChange();
     // The profile stored with the session may be older than a change made on another device.
     app.api.me().then(

@@ -1,8 +1,9 @@
-/** Keeps texts current that depend on the present time, such as "5 min. ago" and "Today". */
+/** Keeps current what depends on the present time, such as the texts "5 min. ago" and "Today". */
 
 import { setText } from "./dom.js";
 
 const MINUTE = 60_000;
+const listeners = new Set([updateTexts]);
 
 /**
  * Show `compute()` in `element`, and again at the start of every minute, as long as the element is in the document. A
@@ -15,8 +16,20 @@ export function keepCurrent(element, compute) {
   return element;
 }
 
-function update() {
+/**
+ * Call `listener` at the start of every minute, and when the user returns to the page. Return a function that ends this.
+ */
+export function subscribeToClock(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function updateTexts() {
   for (const element of document.querySelectorAll(".current-text")) setText(element, element.computeText());
+}
+
+function update() {
+  for (const listener of listeners) listener();
 }
 
 /** At the start of a minute, since at midnight "Today" becomes "Yesterday". */
