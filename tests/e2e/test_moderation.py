@@ -104,3 +104,14 @@ async def test_moderators_close_reports_delete_and_ban(open_app: OpenApp, create
     await reporter.page.get_by_role("button", name="You").click()
     await expect(dialog(reporter).get_by_text("This device")).to_be_visible()
     await expect(dialog(reporter).get_by_role("link", name="Moderation")).to_have_count(0)
+
+
+async def test_the_log_names_roles_in_the_language_of_the_reader(open_app: OpenApp, create_user: CreateUser) -> None:
+    judge = create_user("Judge")
+    await set_moderator(judge.server.pid, judge.username)
+    app = await open_app(judge, goto=False, locale="vi-VN")
+    await app.goto("/#/moderation")
+    await app.page.get_by_role("button", name="Nhật ký").click()
+    granted = dialog(app).get_by_role("listitem").filter(has=app.page.get_by_role("link", name="Judge")).first
+    await expect(granted).to_contain_text("Đã cấp vai trò")
+    await expect(granted).to_contain_text("Người kiểm duyệt")

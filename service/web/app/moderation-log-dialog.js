@@ -28,6 +28,8 @@ const KINDS = {
   post: "moderation.kind.post",
   comment: "moderation.kind.comment",
 };
+/** What the operator's commands grant and revoke: the log has it as the reason. */
+const ROLES = { moderator: "moderation.role.moderator" };
 
 export function openModerationLog(app) {
   const { api } = app;
@@ -84,7 +86,8 @@ function createRow({ at, by, action, subject, reason, until }, button) {
   const isUser = subject.kind === "user";
   const link = isUser ? null : linkToSubject(subject);
   const end = until ? t("moderation.log.until", { when: fullDateTime(until) }) : t("moderation.ban.ever");
-  const details = [action === "ban" && end, reason].filter(Boolean).join(" · ");
+  const isRole = (action === "grant" || action === "revoke") && Object.hasOwn(ROLES, reason);
+  const details = [action === "ban" && end, isRole ? t(ROLES[reason]) : reason].filter(Boolean).join(" · ");
   return el(
     "li.row",
     {},
