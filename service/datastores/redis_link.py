@@ -574,11 +574,12 @@ def _commands(publications: Iterable[Publication]) -> Iterator[list[Publication]
     """Yield what goes into each command."""
     part, messages, size = list[Publication](), 0, 0
     for publication in publications:
-        messages += 1 + len(publication.marks)
-        size += len(publication.payload)
-        if part and (messages > MAX_PUBLICATIONS or size > MAX_PUBLISHED_BYTES):
+        own_messages, own_size = 1 + len(publication.marks), len(publication.payload)
+        if part and (messages + own_messages > MAX_PUBLICATIONS or size + own_size > MAX_PUBLISHED_BYTES):
             yield part
-            part, messages, size = [], 1 + len(publication.marks), len(publication.payload)
+            part, messages, size = [], 0, 0
         part.append(publication)
+        messages += own_messages
+        size += own_size
     if part:
         yield part
