@@ -61,6 +61,17 @@ class Datastores(NamedTuple):
         """Return the MongoDB URI with another database name in it."""
         return urlsplit(self.mongodb_uri)._replace(path=f"/{name}").geturl()
 
+    def settings(self, **values: Any) -> Settings:
+        """Return settings with a database of their own, any free port and the given values."""
+        own = {
+            "host": "127.0.0.1",
+            "port": 0,
+            "mongodb_uri": self.database(f"test_{uuid4().hex}"),
+            "redis_url": self.redis_url,
+            "jwt_secret": SECRET,
+        }
+        return Settings(**(own | values))
+
     def redis_database(self, number: int) -> str:
         """Return the Redis URL with another database number in it, which the `redis` fixture does not flush."""
         return f"{self.redis_url.partition('?')[0]}?db={number}"
@@ -115,14 +126,7 @@ async def drop_database(uri: str) -> None:
 @pytest.fixture
 def settings(datastores: Datastores, tmp_path: Path) -> Settings:
     """Settings with a database of the test's own and any free port."""
-    return Settings(
-        host="127.0.0.1",
-        port=0,
-        mongodb_uri=datastores.database(f"test_{uuid4().hex}"),
-        redis_url=datastores.redis_url,
-        jwt_secret=SECRET,
-        data_dir=tmp_path / "data",
-    )
+    return datastores.settings(data_dir=tmp_path / "data")
 
 
 @pytest.fixture

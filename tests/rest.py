@@ -21,7 +21,9 @@ from sanic_testing.reusable import ReusableClient
 from config.settings import Settings
 from service.accounts.passwords import Passwords
 from service.app import create_app
+from service.commands.release import release
 from service.datastores.mongo import Mongo
+from tests.conftest import Datastores, drop_database
 
 TIMEOUT = 30.0
 """Seconds until a request fails."""
@@ -76,6 +78,26 @@ async def serving(app: Sanic[Any, Any], protocol: type[HttpProtocol] = HttpProto
         yield client
     finally:
         await client.close()
+
+
+@asynccontextmanager
+async def serving_module(
+    datastores: Datastores, protocol: type[HttpProtocol] = HttpProtocol, **values: Any
+) -> AsyncIterator[RestClient]:
+    """Serve the whole service, with cheap password hashes and without rate limits, on a database of its own, for all
+    tests of a module: building the app takes two seconds. `values` are those of other settings."""
+    settings = datastores.settings(rate_limits="off", **values)
+    assert settings.mongodb_uri
+    await release(settings.mongodb_uri)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
+        app = create_app(settings=settings)
+    try:
+        async with serving(app, protocol) as client:
+            yield client
+    finally:
+        Sanic.unregister_app(app)
+        await drop_database(settings.mongodb_uri)
 
 
 @pytest.fixture

@@ -2,25 +2,20 @@
 
 import io
 from collections.abc import AsyncIterator
-from functools import partial
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 from PIL import Image
-from sanic import Sanic
 
-from config.settings import Settings
-from service.accounts.passwords import Passwords
-from service.app import create_app
 from service.datastores.mongo import Mongo
 from service.http.strict_protocol import StrictHttpProtocol
 from service.services import Services
-from tests.conftest import SECRET, Datastores, drop_database
+from tests.conftest import Datastores
 from tests.notifications.api_user import ApiUser
-from tests.rest import RestClient, serving
+from tests.rest import RestClient, serving_module
 
 MAX_BYTES = 1_000_000
 UPLOADED = ("attachments", "attachments.files", "attachments.chunks", "posts", "comments")
@@ -42,33 +37,18 @@ class Served(NamedTuple):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(datastores: Datastores) -> AsyncIterator[Served]:
     """The whole service, which takes files of up to MAX_BYTES, and which all tests of a module share."""
-    uri = datastores.database(f"test_{uuid4().hex}")
-    settings = Settings(
-        host="127.0.0.1",
-        port=0,
-        mongodb_uri=uri,
-        redis_url=datastores.redis_url,
-        jwt_secret=SECRET,
-        attachment_max_bytes=MAX_BYTES,
-        rate_limits="off",
-    )
     found = Services.__new__(Services)
 
     def build(*args: Any, **options: Any) -> Services:
         Services.__init__(found, *args, **options)
         return found
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
-        patch.setattr("service.app.Services", build)
-        app = create_app(settings=settings)
-    try:
-        await found.stores.create_indexes()
-        async with serving(app, StrictHttpProtocol) as client:
-            yield Served(client, found)
-    finally:
-        Sanic.unregister_app(app)
-        await drop_database(uri)
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("service.app.Services", build)
+            service = serving_module(datastores, StrictHttpProtocol, attachment_max_bytes=MAX_BYTES)
+            client = await stack.enter_async_context(service)
+        yield Served(client, found)
 
 
 @pytest.fixture

@@ -1,23 +1,16 @@
 """Fixtures of the notification and post tests."""
 
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from sanic import Sanic
 
-from config.settings import Settings
-from service.accounts.passwords import Passwords
-from service.app import create_app
-from service.commands.release import release
 from service.datastores.mongo import Mongo
-from tests.conftest import SECRET, Datastores, drop_database
+from tests.conftest import Datastores
 from tests.notifications.api_user import ApiUser
 from tests.notifications.service_process import ServiceProcess
-from tests.rest import RestClient, serving
+from tests.rest import RestClient, serving_module
 
 StartProcess = Callable[..., ServiceProcess]
 
@@ -44,28 +37,9 @@ def process(start_process: StartProcess) -> ServiceProcess:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(datastores: Datastores) -> AsyncIterator[RestClient]:
-    """A client of the whole service, which all tests of a module share: building the app takes two seconds."""
-    uri = datastores.database(f"test_{uuid4().hex}")
-    settings = Settings(
-        host="127.0.0.1",
-        port=0,
-        mongodb_uri=uri,
-        redis_url=datastores.redis_url,
-        jwt_secret=SECRET,
-        rate_limits="off",
-    )
-    assert settings.mongodb_uri
-    await release(settings.mongodb_uri)
-    with pytest.MonkeyPatch.context() as patch:
-        # Cheap password hashing: these tests only need signed-in users.
-        patch.setattr("service.services.Passwords", partial(Passwords, time_cost=1, memory_cost=64))
-        app = create_app(settings=settings)
-    try:
-        async with serving(app) as client:
-            yield client
-    finally:
-        Sanic.unregister_app(app)
-        await drop_database(uri)
+    """A client of the whole service, which all tests of a module share."""
+    async with serving_module(datastores) as client:
+        yield client
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -7,12 +7,12 @@ import pytest
 import pytest_asyncio
 from sanic import Sanic
 
-from config.settings import ApiKey, Settings
+from config.settings import ApiKey
 from service import pending_user_changes
 from service.app import create_app
 from service.commands.release import release
 from service.http.strict_protocol import StrictHttpProtocol
-from tests.conftest import SECRET, Datastores, drop_database
+from tests.conftest import Datastores, drop_database
 from tests.rest import RestClient, serving
 from tests.server_api.site import KEY, ORIGIN, OTHER_KEY, Site
 
@@ -31,12 +31,8 @@ async def database_uri(datastores: Datastores) -> AsyncIterator[str]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(datastores: Datastores, database_uri: str) -> AsyncIterator[RestClient]:
     """A client of the whole service, which all tests of a module share."""
-    settings = Settings(
-        host="127.0.0.1",
-        port=0,
+    settings = datastores.settings(
         mongodb_uri=database_uri,
-        redis_url=datastores.redis_url,
-        jwt_secret=SECRET,
         allowed_origins=(ORIGIN,),
         api_keys=(ApiKey("shop", KEY), ApiKey("forum", OTHER_KEY)),
         rate_limits="off",
