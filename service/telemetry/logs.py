@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
@@ -36,6 +37,20 @@ class _Stderr(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
+class _Lines:
+    """Where structlog writes its lines. A record of the standard library for each, with the place of the call and the
+    thread, would take as long as all the rest."""
+
+    @staticmethod
+    def write(line: str) -> None:
+        # What cannot be logged fails no request: the disk is full, or nobody reads the pipe any more.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = write
+
+
 def configure(level: str) -> None:
     """Send the logs of Loa and all libraries to stderr in one format. `level`: DEBUG, INFO, WARNING or ERROR.
 
@@ -47,17 +62,18 @@ def configure(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _exception,
     ]
+    lines, renderer = _Lines(), _renderer()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, _in_order, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=lambda *_: logging.getLogger("loa"),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _scrub_message],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _in_order, _renderer()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _in_order, renderer],
         )
     )
     root = logging.getLogger()

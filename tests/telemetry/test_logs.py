@@ -1,7 +1,9 @@
 """The log's format, and what it must not contain."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +45,13 @@ class TestLine:
         logging.getLogger("sanic.error").error("once")
         structlog.get_logger().error("once")
         assert 2 == len(lines(capsys))
+
+    def test_fails_nobody_when_the_disk_is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        full = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True)
+        monkeypatch.setattr(sys, "stderr", full)
+        with pytest.raises(OSError, match="No space left"):
+            full.write("x")
+        structlog.get_logger().info("lost")
 
     def test_below_the_level_is_omitted(self, capsys: pytest.CaptureFixture[str]) -> None:
         """LOG_LEVEL applies to all loggers."""
