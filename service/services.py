@@ -5,6 +5,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
+from bson import ObjectId
+
 from config.settings import Settings
 from service.accounts.access_issuer import AccessIssuer
 from service.accounts.account_deletion import AccountDeletion
@@ -59,6 +61,7 @@ from service.notifications.service import NotificationService
 from service.pending_user_changes import PendingUserChanges
 from service.posts.attachment_holders import AttachedComments, AttachedPosts
 from service.posts.busy_posts import BusyPosts
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.deletion_service import DeletionService
@@ -244,10 +247,13 @@ class Services:
             self.messages,
         )
         self.server_notifications = ServerNotifications(self.external_users, self.notifications, stores.blocks)
-        self.comment_contexts = CommentContextLoader(stores.posts, stores.comments, self.profiles, stores.blocks)
+        self.comment_caches = CommentCaches(
+            self.bus, stores.posts, stores.comments, self.profiles, stores.blocks, stores.post_mutes
+        )
+        self.comment_contexts = CommentContextLoader(self.comment_caches, stores.posts, stores.comments, self.profiles)
         self.comment_notices = CommentNotices(stores.comments, stores.posts, self.comment_contexts)
         post_notices = PostNotices(stores.posts, self.profiles)
-        self.recipients = RecipientSelector(self.profiles, stores.blocks, stores.post_mutes)
+        self.recipients = RecipientSelector(self.profiles, self.comment_caches)
         previews = PreviewUpdate(stores.notifications)
         reaction_notices = ReactionNotices(stores.reactions, stores.posts, stores.comments, self.profiles, previews)
         self.outbox = NotificationOutbox(
@@ -312,7 +318,13 @@ class Services:
             attached,
         )
         self.post_deletions = DeletionService(
-            stores.posts, stores.comments, visibility, self.recipients, self.deletion_worker, self.live_posts
+            stores.posts,
+            stores.comments,
+            visibility,
+            self.recipients,
+            self.deletion_worker,
+            self.live_posts,
+            self.comment_caches,
         )
 
         self.attachments = AttachmentService(
@@ -439,14 +451,17 @@ class Services:
         )
 
     def _publish_profile(self, profile: Profile, version: int) -> None:
+        self.comment_caches.profiles.changed([profile.id])
         self.dispatcher.publish(events.profile_updated(profile, version), [profile.id])
 
     def _announce_block(self, block: Block, exists: bool) -> None:
+        self.comment_caches.blocks.changed([block])
         self.dispatcher.publish(events.block_updated(block, exists), [block.user_id])
         self.presence.announce_visibility([block.user_id])
         self.live_posts.topics.publish_block(block.user_id, block.blocked_id, exists)
 
     def _announce_post_mute(self, user_id: str, post_id: str, muted: bool) -> None:
+        self.comment_caches.mutes.changed([(ObjectId(user_id), ObjectId(post_id))])
         self.dispatcher.publish(events.post_mute_updated(post_id, muted), [user_id])
 
     async def start(self) -> None:

@@ -21,6 +21,7 @@ from service.common.times import now
 from service.notifications.deletion import NotificationDeletion
 from service.notifications.grouper import Grouper
 from service.notifications.inbox_service import InboxService
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContextLoader
 from service.posts.erasure import PostErasure
 from service.posts.recipients import RecipientSelector
@@ -77,8 +78,9 @@ class Deletion:
         registry = Registry(TimerWheel())
         self._dispatcher = Dispatcher(bus, registry)
         profiles = ProfileService(stores.users)
-        self._contexts = CommentContextLoader(stores.posts, stores.comments, profiles, stores.blocks)
-        self._recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
+        caches = CommentCaches(bus, stores.posts, stores.comments, profiles, stores.blocks, stores.post_mutes)
+        self._contexts = CommentContextLoader(caches, stores.posts, stores.comments, profiles)
+        self._recipients = RecipientSelector(profiles, caches)
         self._post_erasure = PostErasure(
             stores.posts,
             stores.comments,

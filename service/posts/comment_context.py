@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from bson import ObjectId
 
-from service.common.blocks import Block, Blocks
+from service.common.blocks import Block
 from service.common.errors import NotFound, ValidationFailed
 from service.common.profiles import Profile, Profiles, profile_of
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
+from service.datastores.find_by_ids import Place
 from service.datastores.mongo import Document
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_store import CommentStore, Parent
 from service.posts.post_store import Commented, PostStore
 
@@ -48,9 +50,12 @@ class ContextData(NamedTuple):
         post = self.posts.get(target.post_id)
         return CommentContext(author, post.author_id if post else None, parent.author_id if parent else None)
 
-    def blocks_of(self, target: CommentTarget) -> tuple[Block, Block]:
-        """Return the blocks for which the post, and the parent, do not exist for who comments. Nobody blocks
-        themselves: that stands for nobody."""
+    def blocks_of(self, target: CommentTarget) -> set[Block]:
+        """Return the blocks for which the post, or the parent, does not exist for who comments."""
+        return {block for block in self._blocks_of(target) if block.user_id != block.blocked_id}
+
+    def _blocks_of(self, target: CommentTarget) -> tuple[Block, Block]:
+        """Return the block of the post, and that of the parent. Nobody blocks themselves: that stands for nobody."""
         author = str(target.author_id)
         context = self.context_of(target)
         return Block(author, str(context.post_author or author)), Block(author, str(context.parent_author or author))
@@ -59,7 +64,7 @@ class ContextData(NamedTuple):
         """Return the context of a new comment, or the reason why it is refused. `blocked`: those of `blocks_of` that
         exist."""
         post = self.posts.get(target.post_id)
-        by_post, by_parent = self.blocks_of(target)
+        by_post, by_parent = self._blocks_of(target)
         if post is None or not post.exists or by_post in blocked:
             return NotFound()
         if target.parent_id:
@@ -70,40 +75,64 @@ class ContextData(NamedTuple):
 
 
 class CommentContextLoader:
-    """Loads the current contexts of comments from the database, in at most five reads for any number of comments.
+    """Loads the contexts of comments. What somebody whom the author blocks has written does not exist for them.
 
-    What somebody whom the author blocks has written does not exist for them. A post's author never changes, so the
-    blocks between them and those who comment are read together with the rest once the author is known.
+    Those of new comments are made of what this process knows, or is read in at most five reads for any number of
+    comments. A post's author never changes, so the blocks between them and those who comment are read together with the
+    rest once the author is known.
     """
 
-    def __init__(self, posts: PostStore, comments: CommentStore, profiles: Profiles, blocks: Blocks) -> None:
+    def __init__(self, caches: CommentCaches, posts: PostStore, comments: CommentStore, profiles: Profiles) -> None:
+        self._caches = caches
         self._posts = posts
         self._comments = comments
         self._profiles = profiles
-        self._blocks = blocks
         self._post_authors: dict[ObjectId, ObjectId] = {}
         # Requests that arrive during a load share the next one.
         self._loads: Batcher[CommentTarget, CommentContext] = Batcher(self._load, timeout=BATCH_TIMEOUT)
 
-    def load(self, author_id: str, post_id: str, parent_id: str | None) -> asyncio.Future[CommentContext]:
-        """Load the context of a new comment.
+    async def load(self, author_id: str, post_id: str, parent_id: str | None) -> CommentContext:
+        """Return the context of a new comment.
 
-        Raises Unavailable, at once or from the future. The future also raises NotFound if the post does not exist, and
-        ValidationFailed if `parent_id` is not a comment of the post.
+        Raises NotFound if the post does not exist, ValidationFailed if `parent_id` is not a comment of the post, and
+        Unavailable.
         """
         parent = ObjectId(parent_id) if parent_id else None
-        return self._loads.submit(CommentTarget(ObjectId(post_id), parent, ObjectId(author_id)))
+        target = CommentTarget(ObjectId(post_id), parent, ObjectId(author_id))
+        context = self._known(target) or await self._loads.submit(target)
+        if isinstance(context, Exception):
+            raise context
+        return context
 
     async def load_stored(self, comments: Iterable[Document]) -> list[CommentContext]:
-        """Load the contexts of stored comments, in the same order. Raises Unavailable."""
+        """Read the present contexts of stored comments, in the same order. Raises Unavailable."""
         targets = [
             CommentTarget(comment["post_id"], comment["parent_id"], comment["author_id"]) for comment in comments
         ]
-        data = await self._read(targets)
+        data = ContextData(
+            *await asyncio.gather(
+                self._posts.commented(_posts(targets)),
+                self._comments.parents(_parents(targets)),
+                self._profiles.profiles(_authors(targets)),
+            )
+        )
         return [data.context_of(target) for target in targets]
 
     async def close(self) -> None:
         await self._loads.close()
+
+    def _known(self, target: CommentTarget) -> CommentContext | Exception | None:
+        caches = self._caches
+        posts, parents, profiles = (
+            caches.posts.known([target.post_id]),
+            caches.parents.known(_parents([target])),
+            caches.profiles.known([str(target.author_id)]),
+        )
+        if posts is None or parents is None or profiles is None:
+            return None
+        data = ContextData(posts, _by_comment(parents), profiles)
+        blocked = caches.blocks.known(data.blocks_of(target))
+        return None if blocked is None else data.validate(target, blocked)
 
     async def _load(self, targets: Sequence[CommentTarget]) -> list[CommentContext | Exception]:
         expected = {
@@ -111,11 +140,18 @@ class CommentContextLoader:
             for target in targets
             if (author := self._post_authors.get(target.post_id)) and author != target.author_id
         }
-        data, blocked = await asyncio.gather(self._read(targets), self._blocks.existing(expected))
-        wanted = {block for target in targets for block in data.blocks_of(target) if block.user_id != block.blocked_id}
+        caches = self._caches
+        posts, parents, profiles, blocked = await asyncio.gather(
+            caches.posts.get(_posts(targets)),
+            caches.parents.get(_parents(targets)),
+            caches.profiles.get(_authors(targets)),
+            caches.blocks.existing(expected),
+        )
+        data = ContextData(posts, _by_comment(parents), profiles)
+        wanted = set[Block]().union(*map(data.blocks_of, targets))
         if further := wanted - expected:
-            blocked = blocked | await self._blocks.existing(further)
-        self._remember_authors(data.posts)
+            blocked = blocked | await caches.blocks.existing(further)
+        self._remember_authors(posts)
         return [data.validate(target, blocked) for target in targets]
 
     def _remember_authors(self, posts: Mapping[ObjectId, Commented]) -> None:
@@ -123,11 +159,18 @@ class CommentContextLoader:
             self._post_authors.clear()
         self._post_authors |= {post_id: post.author_id for post_id, post in posts.items() if post.author_id}
 
-    async def _read(self, targets: Sequence[CommentTarget]) -> ContextData:
-        return ContextData(
-            *await asyncio.gather(
-                self._posts.commented({target.post_id for target in targets}),
-                self._comments.parents({(target.post_id, target.parent_id) for target in targets if target.parent_id}),
-                self._profiles.profiles({str(target.author_id) for target in targets}),
-            )
-        )
+
+def _posts(targets: Iterable[CommentTarget]) -> set[ObjectId]:
+    return {target.post_id for target in targets}
+
+
+def _parents(targets: Iterable[CommentTarget]) -> set[Place]:
+    return {(target.post_id, target.parent_id) for target in targets if target.parent_id}
+
+
+def _authors(targets: Iterable[CommentTarget]) -> set[str]:
+    return {str(target.author_id) for target in targets}
+
+
+def _by_comment(parents: Mapping[Place, Parent]) -> dict[ObjectId, Parent]:
+    return {comment_id: parent for (_, comment_id), parent in parents.items()}

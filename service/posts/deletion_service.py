@@ -7,6 +7,7 @@ from pymongo.errors import PyMongoError
 
 from service.common.errors import Forbidden, NotFound, Unavailable
 from service.common.moderation import MayDelete, nobody_moderates
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_store import TOMBSTONE, UNCOUNTED, CommentStore
 from service.posts.content_change import deletion_of
 from service.posts.deletion_worker import DeletionWorker
@@ -34,6 +35,7 @@ class DeletionService:
         recipients: RecipientSelector,
         worker: DeletionWorker,
         live: LivePosts,
+        caches: CommentCaches,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -41,6 +43,7 @@ class DeletionService:
         self._recipients = recipients
         self._worker = worker
         self._live = live
+        self._caches = caches
 
     async def delete_post(self, user_id: str, post_id: str, may_delete: MayDelete = nobody_moderates) -> None:
         """Delete a post with its comments."""
@@ -58,6 +61,7 @@ class DeletionService:
                 if deleted is None:
                     continue
                 post = deleted
+            self._caches.posts.changed([post["_id"]])
             self._live.post_changed(post_id)
             self._worker.enqueue_post(post)
             return
@@ -88,6 +92,7 @@ class DeletionService:
                 if deleted is None:
                     continue
                 comment = deleted
+            self._caches.parents.changed([place])
             with suppress(Unavailable, PyMongoError):
                 # The author's next read shows the new count. If this fails, the worker repeats it.
                 await self._worker.count(comment)

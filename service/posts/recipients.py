@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 
-from service.common.blocks import Block, Blocks
+from service.common.blocks import Block
 from service.common.mentions import mentions_in, resolved
 from service.common.profiles import Profiles
 from service.datastores.batcher import BATCH_TIMEOUT, Batcher
 from service.notifications.models import PostNotificationType, PostRequest
-from service.posts.mute_store import Mute, MuteStore
+from service.posts.comment_caches import CommentCaches
+from service.posts.mute_store import Mute
 from service.posts.notice import Candidate, Notice
 
 PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW_COMMENT", "NEW_REACTION")
@@ -20,10 +21,10 @@ PRECEDENCE: tuple[PostNotificationType, ...] = ("NEW_REPLY", "NEW_MENTION", "NEW
 class RecipientSelector:
     """Selects the recipients of notices. Several share the reads; those that arrive during one share the next."""
 
-    def __init__(self, profiles: Profiles, blocks: Blocks, mutes: MuteStore) -> None:
+    def __init__(self, profiles: Profiles, caches: CommentCaches) -> None:
         self._profiles = profiles
-        self._blocks = blocks
-        self._mutes = mutes
+        self._blocks = caches.blocks
+        self._mutes = caches.mutes
         self._selections: Batcher[Notice, list[PostRequest]] = Batcher(self._select, timeout=BATCH_TIMEOUT)
 
     def select(self, notice: Notice) -> "asyncio.Future[list[PostRequest]]":
@@ -32,7 +33,12 @@ class RecipientSelector:
 
         Raises Unavailable, at once or from the future.
         """
-        return self._selections.submit(notice)
+        known = None if notice.mentions else self._known(notice)
+        if known is None:
+            return self._selections.submit(notice)
+        selected: asyncio.Future[list[PostRequest]] = asyncio.get_running_loop().create_future()
+        selected.set_result(known)
+        return selected
 
     async def candidates(self, notices: Sequence[Notice]) -> list[list[Candidate]]:
         """Return who is concerned by each notice, also if they do not want to be notified. Raises Unavailable."""
@@ -55,6 +61,13 @@ class RecipientSelector:
     async def close(self) -> None:
         await self._selections.close()
 
+    def _known(self, notice: Notice) -> list[PostRequest] | None:
+        """Return the notifications of a notice without mentions, if this process knows all that they depend on."""
+        candidates = strongest(ObjectId(notice.sender.id), notice.candidates)
+        blocks = self._blocks.known({block for each in candidates for block in _blocks(notice, each)})
+        mutes = self._mutes.known({_mute(notice, each) for each in candidates})
+        return None if blocks is None or mutes is None else _requests(notice, candidates, blocks, mutes)
+
     async def _select(self, notices: Sequence[Notice]) -> list[list[PostRequest]]:
         found = await self.candidates(notices)
         pairs = [(notice, candidate) for notice, each in zip(notices, found, strict=True) for candidate in each]
@@ -62,14 +75,18 @@ class RecipientSelector:
             self._blocks.existing({block for pair in pairs for block in _blocks(*pair)}),
             self._mutes.existing({_mute(*pair) for pair in pairs}),
         )
-        return [
-            [
-                notice.request(*candidate)
-                for candidate in candidates
-                if blocks.isdisjoint(_blocks(notice, candidate)) and _mute(notice, candidate) not in mutes
-            ]
-            for notice, candidates in zip(notices, found, strict=True)
-        ]
+        return [_requests(notice, candidates, blocks, mutes) for notice, candidates in zip(notices, found, strict=True)]
+
+
+def _requests(
+    notice: Notice, candidates: Iterable[Candidate], blocks: set[Block], mutes: set[Mute]
+) -> list[PostRequest]:
+    """Return the notifications of those candidates who want one. `blocks`, `mutes`: those that exist."""
+    return [
+        notice.request(*candidate)
+        for candidate in candidates
+        if blocks.isdisjoint(_blocks(notice, candidate)) and _mute(notice, candidate) not in mutes
+    ]
 
 
 def _blocks(notice: Notice, candidate: Candidate) -> set[Block]:

@@ -4,9 +4,12 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
+from bson import ObjectId
+
 from service.accounts.block_store import BlockStore
 from service.accounts.users import UserStore
 from service.chat import events
+from service.common.blocks import Block
 from service.common.identity import Identity
 from service.common.ids import new_id
 from service.common.profiles import Profile
@@ -24,6 +27,7 @@ from service.notifications.preference_store import PreferenceStore
 from service.notifications.preview_update import PreviewUpdate
 from service.notifications.service import NotificationService
 from service.posts.busy_posts import BusyPosts
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import CommentNotices
 from service.posts.comment_store import CommentStore
@@ -93,10 +97,13 @@ class ServiceProcess:
         self.deletion = NotificationDeletion(self.store, self.read_states, self.grouper, self.dispatcher)
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
-        self.contexts = CommentContextLoader(self.post_store, self.comment_store, self.users, self.blocks)
+        self.comment_caches = CommentCaches(
+            bus, self.post_store, self.comment_store, self.users, self.blocks, self.mutes
+        )
+        self.contexts = CommentContextLoader(self.comment_caches, self.post_store, self.comment_store, self.users)
         self.comment_notices = CommentNotices(self.comment_store, self.post_store, self.contexts)
         self.post_notices = PostNotices(self.post_store, self.users)
-        self.recipients = RecipientSelector(self.users, self.blocks, self.mutes)
+        self.recipients = RecipientSelector(self.users, self.comment_caches)
         self.reaction_store = ReactionStore(database)
         previews = PreviewUpdate(self.store)
         self.reaction_notices = ReactionNotices(
@@ -141,7 +148,7 @@ class ServiceProcess:
             self.live,
             attachments,
             busy_posts,
-            lambda user_id, post_id, muted: None,
+            lambda user_id, post_id, muted: self.comment_caches.mutes.changed([(ObjectId(user_id), ObjectId(post_id))]),
         )
         self.edits = EditService(
             self.post_store,
@@ -169,7 +176,13 @@ class ServiceProcess:
             grace=timedelta(),
         )
         self.deletions = DeletionService(
-            self.post_store, self.comment_store, visibility, self.recipients, self.deletion_worker, self.live
+            self.post_store,
+            self.comment_store,
+            visibility,
+            self.recipients,
+            self.deletion_worker,
+            self.live,
+            self.comment_caches,
         )
 
     async def create_indexes(self) -> None:
@@ -185,6 +198,10 @@ class ServiceProcess:
             self.comment_store,
         ):
             await store.create_indexes()
+
+    async def block(self, user_id: str, other: str) -> None:
+        await self.blocks.add(user_id, other)
+        self.comment_caches.blocks.changed([Block(user_id, other)])
 
     async def complete_outbox(self) -> None:
         """Do everything that is due in the outbox, which has not been started."""

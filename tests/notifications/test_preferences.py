@@ -8,9 +8,8 @@ from functools import partial
 from service.common.ids import new_id
 from service.datastores.mongo import Database
 from service.notifications.models import CustomRequest
-from service.notifications.preference_cache import PreferenceCache
 from service.notifications.preference_service import PreferenceService
-from service.notifications.preference_store import PreferenceStore, StoredPreferences
+from service.notifications.preference_store import PreferenceStore
 from service.notifications.preferences import DEFAULTS, KindPreference, Preferences, PreferencesChange
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.redis_bus import RedisBus
@@ -123,35 +122,3 @@ async def test_users_are_looked_up_together_and_once(datastores: Datastores) -> 
         await proxy.restore()
         await wait_until(reads_none)
         assert await knows(changed)
-
-
-def entry(version: int, *types: str) -> StoredPreferences:
-    kinds = DEFAULTS.kinds | unwanted(*types).kinds
-    return StoredPreferences(Preferences(kinds=kinds, push=DEFAULTS.push, quiet_hours=None), version)
-
-
-def test_the_cache_keeps_the_newest_version() -> None:
-    """Whatever was read before counts no longer, and what was read too late is not kept."""
-    cache = PreferenceCache(max_users=2)
-    assert cache.get("a") is None
-    cache.put("a", entry(0), 0)
-    cache.expire("a", 2)
-    assert cache.get("a") is None
-    cache.put("a", entry(1), 0)
-    assert cache.get("a") is None
-    cache.put("a", entry(2, "NEW_REPLY"), 0)
-    assert entry(2, "NEW_REPLY") == cache.get("a")
-    cache.expire("a", 2)
-    assert entry(2, "NEW_REPLY") == cache.get("a")
-    cache.put("a", entry(1), 0)
-    assert entry(2, "NEW_REPLY") == cache.get("a")
-    cache.put("b", entry(0), 0)
-    assert cache.get("a")
-    cache.put("c", entry(0), 0)
-    assert [True, False, True] == [cache.get(each) is not None for each in "abc"]
-    cache.clear()
-    assert cache.get("a") is None
-    cache.put("a", entry(2), 0)
-    assert cache.get("a") is None  # what was missed may have been later
-    cache.put("a", entry(2), cache.clearings)
-    assert entry(2) == cache.get("a")

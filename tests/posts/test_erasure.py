@@ -12,6 +12,7 @@ from service.datastores.mongo import Mongo
 from service.notifications.deletion import NotificationDeletion
 from service.notifications.grouper import Grouper
 from service.notifications.inbox_service import InboxService
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContextLoader
 from service.posts.erasure import PostErasure
 from service.posts.post_notices import post_notice_of
@@ -26,9 +27,11 @@ from service.stores import Stores
 
 def erasure_of(stores: Stores) -> PostErasure:
     profiles = ProfileService(stores.users)
-    contexts = CommentContextLoader(stores.posts, stores.comments, profiles, stores.blocks)
-    recipients = RecipientSelector(profiles, stores.blocks, stores.post_mutes)
-    dispatcher = Dispatcher(LocalBus(), Registry(TimerWheel()))
+    bus = LocalBus()
+    caches = CommentCaches(bus, stores.posts, stores.comments, profiles, stores.blocks, stores.post_mutes)
+    contexts = CommentContextLoader(caches, stores.posts, stores.comments, profiles)
+    recipients = RecipientSelector(profiles, caches)
+    dispatcher = Dispatcher(bus, Registry(TimerWheel()))
     deletion = NotificationDeletion(
         stores.notifications,
         InboxService(stores.notifications, stores.inboxes, dispatcher),

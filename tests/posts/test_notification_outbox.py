@@ -109,7 +109,7 @@ async def test_who_blocks_the_sender_or_has_muted_the_post_is_not_notified(
     post, other = await process.post(author), await process.post(author)
     parent = await process.comment(reader, post)
     await wait_until_none_pending(mongo)
-    await process.blocks.add(author, fourth)
+    await process.block(author, fourth)
     await process.posts.mute(reader, post, on=True)
     for subject, parent_id in ((post, parent), (post, None), (other, None)):
         await process.comment(fourth, subject, parent_id=parent_id, content=everybody)
@@ -131,7 +131,7 @@ async def test_what_others_write_under_the_post_of_a_blocked_user_is_not_told(
     author, reader, third = [await process.add_user() for _ in range(3)]
     post, other = await process.post(author), await process.post(third)
     parent = await process.comment(reader, post)
-    await process.blocks.add(reader, author)
+    await process.block(reader, author)
     mention = f"@{await process.username(reader)}"
     await process.comment(third, post, content=mention)
     await process.comment(third, post, parent_id=parent)
@@ -163,33 +163,42 @@ async def test_a_starting_process_recovers_mentions(mongo: Mongo, start_process:
 
 
 async def test_concurrent_comments_take_as_many_commands_as_one(datastores: Datastores) -> None:
-    """Each kind of read and write is one command for all of them; marks are removed after the publication."""
+    """Each kind of read and write is one command for all of them; marks are removed after the publication. What the
+    process has read lately costs no command."""
     async with recording(datastores) as (mongo, commands):
         process = ServiceProcess(mongo.database)
         await process.create_indexes()
         process.dispatcher.on_published(lambda event: commands.recorded.append(f"publish {event.type}"))
-        author, *readers = [await process.add_user() for _ in range(31)]
+        author, *readers = [await process.add_user() for _ in range(32)]
         post = await process.post(author)
         await process.outbox.start()
-        # The first comment also reads the last numbers of post and inbox, which are not known yet.
-        for count in (1, 1, 30):
+
+        async def commands_of(commenting: Sequence[str]) -> tuple[list[str], list[str]]:
+            """Return the commands of a comment by each of these: until all are published, and after."""
             commands.recorded.clear()
-            await asyncio.gather(*[process.comment(reader, post) for reader in readers[:count]])
+            await asyncio.gather(*[process.comment(reader, post) for reader in commenting])
             async with asyncio.timeout(20):
                 while "update comments" not in commands.recorded:
                     await asyncio.sleep(0.01)
             recorded = list(commands.recorded)
             await wait_until_none_pending(mongo)
-        published = recorded.index("publish NEW_COMMENT")
-        before, after = recorded[:published], recorded[published + 30 :]
-        # The author of the post is known by now: the blocks are read together with the rest.
-        assert ["find blocks", "find posts", "find users"] == sorted(before[:3])
-        assert ["find blocks", "find post_mutes", "insert comments"] == sorted(before[3:6])
-        assert ["find inboxes", "insert notifications", "update posts"] == sorted(before[6:])
+            published = recorded.index("publish NEW_COMMENT")
+            return recorded[:published], recorded[published + len(commenting) :]
+
+        # The first comment also reads the last numbers of post and inbox, which are not known yet.
+        await commands_of(readers[:1])
+        before, after = await commands_of(readers[1:])
+        # The post and its author are known by now: the blocks are read together with the rest.
+        assert ["find blocks", "find users"] == sorted(before[:2])
+        assert ["find blocks", "insert comments"] == sorted(before[2:4])
+        assert ["find inboxes", "insert notifications", "update posts"] == sorted(before[4:])
         # The marks are removed a few at a time: by now, some of them.
         assert "publish unread_count" == after[0]
         assert {"update comments"} == set(after[1:])
-        assert 30 / CLEAR_BATCH > len(after[1:]) - 1
+        assert 31 / CLEAR_BATCH > len(after[1:]) - 1
+        before, _ = await commands_of(readers[1:])
+        assert "insert comments" == before[0]
+        assert ["find inboxes", "insert notifications", "update posts"] == sorted(before[1:])
         await process.close()
 
 

@@ -11,11 +11,15 @@ from service.common.mentions import mentions_in
 from service.common.profiles import Profile
 from service.datastores.mongo import Mongo
 from service.notifications.models import PostRequest
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContext
 from service.posts.comment_notices import comment_notice
+from service.posts.comment_store import CommentStore
 from service.posts.mute_store import MuteStore
 from service.posts.notice import Notice
+from service.posts.post_store import PostStore
 from service.posts.recipients import RecipientSelector, strongest
+from service.realtime.bus import LocalBus
 from tests.conftest import Datastores
 from tests.recorded_commands import recording
 
@@ -50,7 +54,11 @@ def test_a_mention_comes_behind_a_reply_and_before_a_comment() -> None:
 
 def selector_of(mongo: Mongo) -> RecipientSelector:
     database = mongo.database
-    return RecipientSelector(UserStore(database), BlockStore(database), MuteStore(database))
+    posts, users = PostStore(database), UserStore(database)
+    caches = CommentCaches(
+        LocalBus(), posts, CommentStore(database, posts), users, BlockStore(database), MuteStore(database)
+    )
+    return RecipientSelector(users, caches)
 
 
 async def selected(selector: RecipientSelector, content: str, sender: str = str(A)) -> list[PostRequest]:
