@@ -494,6 +494,7 @@ class Services:
             self.messages,
             self.conversations,
             self.grouper,
+            self.inboxes.recent,
             self.notifications,
             self.outbox,
             self.deletion_worker,

@@ -4,6 +4,7 @@ from service.notifications.inbox_store import Inbox, InboxStore
 from service.notifications.models import CHANNEL
 from service.notifications.notification_store import NotificationStore
 from service.notifications.number_set import NumberSet
+from service.notifications.recent_inboxes import RecentInboxes
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event, Policy
 
@@ -15,6 +16,7 @@ class InboxService:
         self._store = store
         self._inboxes = inboxes
         self._dispatcher = dispatcher
+        self.recent = RecentInboxes(inboxes, self.publish_unread_count)
 
     async def inbox(self, user_id: str) -> Inbox:
         """Return the user's read state, with the number of the last notification that is stored."""
@@ -44,7 +46,7 @@ class InboxService:
         )
 
     async def _publish_marked(self, user_id: str, inbox: Inbox) -> int:
-        inbox = await self._with_stored_last_seq(user_id, inbox)
+        inbox = self.recent.marked(user_id, await self._with_stored_last_seq(user_id, inbox))
         self.publish_unread_count(user_id, inbox)
         return inbox.unread
 

@@ -118,18 +118,24 @@ class NotificationService:
     async def _store_and_publish(self, requests: Sequence[NotificationRequest]) -> list[Exception | None]:
         profiles = {request.sender.id: request.sender for request in requests if request.sender}
         appends = [self._store.append(request) for request in requests]
-        outcomes = await asyncio.gather(*appends, return_exceptions=True)
+        loaded, outcomes = await asyncio.gather(
+            self._inboxes.recent.load({request.user_id for request in requests}),
+            asyncio.gather(*appends, return_exceptions=True),
+        )
         appended = [outcome for outcome in outcomes if isinstance(outcome, Appended)]
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Appended) and not outcome.created:
                 await self._store.update_preview(outcome.document, request)
-        inboxes = await self._inbox_store.inboxes({str(result.document["user_id"]) for result in appended})
+        last_seqs: dict[str, int] = {}
         for result in appended:
-            user_id = str(result.document["user_id"])
-            inboxes[user_id] = inboxes[user_id].with_last_seq(result.document["seq"])
+            user, seq = result.document["user_id"], result.document["seq"]
+            last_seqs[str(user)] = max(seq, last_seqs.get(str(user), 0))
             if _is_hint(result.document):
-                self._pending_hints[result.document["user_id"]] = result.document["seq"]
+                self._pending_hints[user] = seq
                 self._hints_wanted.set()
+        inboxes = {
+            user_id: self._inboxes.recent.stored(user_id, seq, loaded[user_id]) for user_id, seq in last_seqs.items()
+        }
         for result in appended:
             self._publish(result, inboxes[str(result.document["user_id"])], profiles)
         for user_id, inbox in inboxes.items():
