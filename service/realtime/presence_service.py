@@ -161,7 +161,8 @@ class PresenceService:
                 watched = set().union(*(self._subscriptions.get(connection, ()) for connection in own))
                 visible = await self._visible(user_id, watched)
             except BaseException:
-                self._to_check[user_id] = both
+                # Meanwhile it may have been announced for both directions.
+                self._to_check[user_id] = both or self._to_check.get(user_id, False)
                 self._check_needed.set()
                 raise
             for connection in watching:

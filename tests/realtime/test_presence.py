@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from service.chat import events
 from service.chat.last_seen import LastSeenStore
 from service.common.encoding import loads
+from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait
 from service.datastores.mongo import Mongo
 from service.datastores.redis import REDIS_ERRORS, TAG, connect
@@ -521,3 +522,31 @@ async def test_visibility_is_read_again_if_it_changed_meanwhile(
     process.presence._visibility = Changing()
     await process.presence.subscribe_with_snapshot(process.connect(ADA), [BOB])
     assert done >= reads
+
+
+async def test_visibility_that_changes_while_it_cannot_be_read_is_checked_later(processes: Callable[[], Any]) -> None:
+    """ADA is watched, and after a gap of the bus only that is checked. Meanwhile she loses sight of BOB."""
+    process = await processes()
+    viewing = process.connect(ADA)
+    await process.presence.subscribe_with_snapshot(viewing, [BOB])
+    await process.presence.subscribe_with_snapshot(process.connect(BOB), [ADA])
+    failed = False
+
+    class Failing(AllVisible):
+        async def visible(self, viewer: str, user_ids: Collection[str]) -> set[str]:
+            return set()
+
+        async def viewers(self, user_id: str, viewers: Collection[str]) -> set[str]:
+            nonlocal failed
+            if user_id == ADA and not failed:
+                failed = True
+                process.presence.check_visibility([ADA])
+                raise Unavailable
+            return set(viewers)
+
+    process.presence._visibility = Failing()
+    process.bus.on_missed(process.bus._control)
+    async with asyncio.timeout(10):
+        while process.presence._subscriptions[viewing]:
+            await asyncio.sleep(0.01)
+    assert failed
