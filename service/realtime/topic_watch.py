@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from service.common.errors import Unavailable
 from service.common.tasks import cancel_and_wait, count_failure
 from service.realtime.addresses import user_address, watch_address
 from service.realtime.bus import Bus
@@ -57,8 +58,9 @@ class TopicWatch:
     an INTERVAL, and encoded once for each event. So the costs do not grow with the number of changes, and what clients
     get is the state at the time of the read, in whichever order changes arrive.
 
-    Changes are ephemeral: connections whose queue is full miss some, and so do all if there are too many. After an
-    interruption of the bus, the SELF of each topic is read again, and so are the blocks of those who watch.
+    While the database does not answer, changes gather. They are ephemeral: connections whose queue is full miss some,
+    and so do all if there are too many. After an interruption of the bus, the SELF of each topic is read again, and so
+    are the blocks of those who watch.
     """
 
     def __init__(self, bus: Bus, read: Read, blocked_by: Callable[[str], Awaitable[set[str]]]) -> None:
@@ -207,7 +209,8 @@ class TopicWatch:
                 except Exception as error:
                     count_failure("watch")
                     log.warning("watched_not_read", error=type(error).__name__)
-                    self._add(topic, [SELF])
+                    # What only this read meets would else keep the topic from being read for ever.
+                    self._add(topic, [SELF, *changes] if isinstance(error, Unavailable) else [SELF])
                     pause = RETRY_INTERVAL
                 await asyncio.sleep(pause)
         finally:

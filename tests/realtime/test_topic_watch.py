@@ -29,6 +29,7 @@ class Source:
         self.registry = Registry(TimerWheel())
         self.reads: list[list[str]] = []
         self.failures = 0
+        self.error: Exception = Unavailable()
         self.blocks: dict[str, set[str]] = {}
         self.done = asyncio.Event()
         self.watch = TopicWatch(LocalBus(), self.read, self.blocked_by)
@@ -36,7 +37,7 @@ class Source:
     async def read(self, topic: str, changes: Collection[str]) -> list[Watched]:
         if self.failures:
             self.failures -= 1
-            raise Unavailable
+            raise self.error
         self.reads.append(list(changes))
         self.done.set()
         return [Watched(_event(change), frozenset({AUTHOR})) for change in changes]
@@ -175,10 +176,27 @@ async def test_a_block_that_the_bus_has_lost_is_read(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("_fast")
-async def test_after_a_failed_read_the_topic_is_read_again() -> None:
+async def test_after_a_failed_read_the_changes_are_read_again() -> None:
+    """Those that come meanwhile, too, and the topic itself."""
     source = Source()
     connection = await source.connect(TOPIC)
     source.failures = 2
+    source.watch.publish(TOPIC, ["+1"])
+    async with asyncio.timeout(5):
+        while source.failures:
+            await asyncio.sleep(0)
+    source.watch.publish(TOPIC, ["+2"])
+    await source.next_read()
+    assert [{SELF, "+1", "+2"}] == [set(read) for read in source.reads]
+    assert 3 == len(queued(connection))
+    await source.watch.close()
+
+
+@pytest.mark.usefixtures("_fast")
+async def test_what_cannot_be_read_at_all_does_not_hold_up_the_topic() -> None:
+    source = Source()
+    connection = await source.connect(TOPIC)
+    source.failures, source.error = 1, ValueError()
     source.watch.publish(TOPIC, ["+1"])
     await source.next_read()
     assert [[SELF]] == source.reads
