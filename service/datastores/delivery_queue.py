@@ -26,10 +26,11 @@ class Deliveries(Protocol[Delivery, Outcome]):
         """Return up to `limit` stored deliveries whose time has come; none whose id is in `without`."""
         ...
 
-    async def until_next(self, rested: bool) -> float | None:
-        """Return the seconds until the next look, if nothing is due now; None ends the queue.
+    async def until_next(self, rested: bool, without: Collection[str]) -> float | None:
+        """Return the seconds until the next look, if nothing is due now; None ends the queue. After each attempt there
+        is a look, too.
 
-        `rested`: the queue has not been woken since the last look."""
+        `rested`: the queue has not been woken since the last look. `without`: as for `due`."""
         ...
 
     async def attempt(self, delivery: Delivery) -> Outcome:
@@ -125,7 +126,7 @@ class DeliveryQueue(Generic[Delivery, Outcome]):
             if due:
                 rested = False
                 continue
-            seconds = await self._deliveries.until_next(rested)
+            seconds = await self._deliveries.until_next(rested, self._jobs.keys())
             if seconds is None and not self._wake.is_set():
                 return
             rested = not await self._woken_within(seconds or 0.0)

@@ -100,11 +100,12 @@ class DeliveryStore:
         """Return up to `limit` deliveries to this push service whose time has come, but none of `without`."""
         return [_delivery(each) for each in await find_due(self._collection, limit, {"host": host}, without)]
 
-    async def next_due(self, host: str) -> datetime | None:
-        """Return when the next delivery to this push service is due; None if there is none."""
+    async def next_due(self, host: str, without: Collection[str] = ()) -> datetime | None:
+        """Return when the next delivery to this push service is due, but none of `without`; None if there is none."""
         async with unavailable():
-            found = await self._collection.find({"host": host}, {"due_at": True}).sort("due_at", 1).limit(1).to_list(1)
-        return found[0]["due_at"] if found else None
+            waiting = self._collection.find({"host": host}, {"due_at": True}).sort("due_at", 1)
+            found = await waiting.limit(len(without) + 1).to_list(None)
+        return next((each["due_at"] for each in found if each["_id"] not in without), None)
 
     async def remove(self, delivery: Delivery) -> None:
         """Delete a delivery, unless a newer one has taken its place."""

@@ -105,13 +105,13 @@ class PushQueue:
             # Something was stored while it ended.
             await self._queue.run()
 
-    async def until_next(self, rested: bool) -> float | None:
+    async def until_next(self, rested: bool, without: Collection[str]) -> float | None:
         """See `Deliveries`."""
         # What was stored during the last count may be missing in it.
         self.waiting = await self._shared.deliveries.count(self._host) if self.waiting or rested else 0
         if not self.waiting:
             return None if rested else IDLE_INTERVAL
-        next_due = await self._shared.deliveries.next_due(self._host)
+        next_due = await self._shared.deliveries.next_due(self._host, without)
         return min(IDLE_INTERVAL, max(MIN_WAIT, (next_due - now()).total_seconds())) if next_due else IDLE_INTERVAL
 
     async def due(self, limit: int, without: Collection[str]) -> list[_Push]:

@@ -109,7 +109,7 @@ class DeliveryService:
             return []
         return await self._store.due(limit, without)
 
-    async def until_next(self, rested: bool) -> float:
+    async def until_next(self, rested: bool, without: Collection[str]) -> float:
         """See `Deliveries`."""
         return POLL_INTERVAL
 

@@ -28,7 +28,7 @@ class Letters:
     async def due(self, limit: int, without: Collection[str]) -> Sequence[Letter]:
         return [each for each in self.stored if each.id not in without][:limit]
 
-    async def until_next(self, rested: bool) -> float | None:
+    async def until_next(self, rested: bool, without: Collection[str]) -> float | None:
         return None if rested and self.seconds is None else self.seconds or 0.01
 
     async def attempt(self, letter: Letter) -> bool | None:

@@ -13,6 +13,7 @@ from sanic import Sanic
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.push import collector, delivery_store, push_queue, sender
+from service.push.delivery_store import Delivery, DeliveryStore
 from tests.push.push_service import CREATED, Push, PushServiceDouble
 from tests.rest import RestClient, serving
 from tests.webhooks.receiver import answer
@@ -251,6 +252,27 @@ async def test_a_dead_push_service_delays_no_other(
     async with asyncio.timeout(10):
         while not await mongo.database["push_deliveries"].count_documents({"host": dead_host, "attempts": {"$gte": 2}}):
             await asyncio.sleep(0.05)
+
+
+async def test_a_slow_push_service_costs_the_database_nothing(
+    pushing: RestClient, push_service: PushServiceDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a push waits for its answer, nothing is due, and nothing is looked for."""
+    looks, look = 0, DeliveryStore.due
+
+    async def counted(*arguments: Any) -> list[Delivery]:
+        nonlocal looks
+        looks += 1
+        return await look(*arguments)
+
+    monkeypatch.setattr(DeliveryStore, "due", counted)
+    push_service.behaviour = lambda _: None
+    anna, ben = await register(pushing, "anna"), await subscribed(pushing, push_service, "ben")
+    await say(anna, await direct(anna, ben))
+    await push_service.wait(1, "ben")
+    before = looks
+    await asyncio.sleep(1)
+    assert looks <= before + 1
 
 
 async def test_a_push_service_is_forgotten_while_nothing_waits_for_it(
