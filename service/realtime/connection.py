@@ -402,6 +402,8 @@ class Connection(asyncio.Protocol):
         if seconds_left <= EXPIRY_NOTICE and not self._expiry_announced:
             self._expiry_announced = True
             self.send(self.notice("token_expiring", {"token_expires_at": self.token_expires_at}))
+            if self.closing:
+                return self._abort_at
         next_expiry_check = seconds_left if self._expiry_announced else seconds_left - EXPIRY_NOTICE
         when = min(self.heartbeat(now), now + next_expiry_check)
         return min(when, now + OVERFLOW_PAUSE) if self._overflow_deadline else when

@@ -8,7 +8,7 @@ import pytest
 import ujson
 from websockets.frames import Opcode
 
-from service.realtime.connection import IDLE_TIMEOUT
+from service.realtime.connection import EXPIRY_NOTICE, IDLE_TIMEOUT
 from service.realtime.event import Event, Policy
 from service.realtime.event_stream import HEARTBEAT_INTERVAL
 from service.realtime.registry import Registry
@@ -343,6 +343,24 @@ async def test_a_peer_that_does_not_answer_the_close_is_disconnected(
         socket.close(1008, "token_revoked")
         await peer.eof()
         assert await registry.wait_until_empty(5) == 0
+
+
+async def test_a_client_that_does_not_read_when_its_token_expires_soon_is_disconnected(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queue has no room for the announcement. It has CLOSE_TIMEOUT, and not until the next heartbeat."""
+    monkeypatch.setattr("service.realtime.connection.CLOSE_TIMEOUT", 0.5)
+    socket = web_socket(registry, seconds=EXPIRY_NOTICE + 1)
+    with registry.registration(socket):
+        socket.go_live([])
+    async with wired(socket, receive_buffer=4096):
+        n = 0
+        while not queued(socket):
+            n += 1
+            registry.fan_out.deliver(["ada"], event(n, size=8000))
+            await asyncio.sleep(0)
+        socket.queue.max_events = len(socket.queue)
+        assert await registry.wait_until_empty(6) == 0
 
 
 async def test_a_stream_begins_with_its_headers(registry: Registry) -> None:
