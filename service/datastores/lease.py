@@ -1,6 +1,8 @@
 """A lease in Redis: of all processes that would do the same work, one does it for all of them."""
 
 import asyncio
+import math
+import time
 import uuid
 from contextlib import suppress
 
@@ -23,19 +25,31 @@ class Lease:
         self._key = key
         self._milliseconds = int(ttl * 1000)
         self._owner = uuid.uuid4().hex.encode()
+        self._held_until = -math.inf
+        """When the lease expires that this process has taken, by the monotonic clock."""
 
     async def hold(self) -> bool:
         """Take or renew the lease. Return whether this process holds it; False if Redis is unavailable."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(REDIS_TIMEOUT):
-                if await self._redis.set(self._key, self._owner, nx=True, px=self._milliseconds):
-                    return True
-                if await self._redis.get(self._key) != self._owner:
-                    return False
-                # It may have expired and been taken in between: two processes then hold it for a moment.
-                return bool(await self._redis.pexpire(self._key, self._milliseconds))
+                held = await self._take()
         except REDIS_ERRORS:
             return False
+        self._held_until = began + self._milliseconds / 1000 if held else -math.inf
+        return held
+
+    async def keep(self) -> bool:
+        """Renew the lease. Return whether this process still holds it: if Redis is unavailable, until it expires."""
+        return await self.hold() or time.monotonic() < self._held_until
+
+    async def _take(self) -> bool:
+        if await self._redis.set(self._key, self._owner, nx=True, px=self._milliseconds):
+            return True
+        if await self._redis.get(self._key) != self._owner:
+            return False
+        # It may have expired and been taken in between: two processes then hold it for a moment.
+        return bool(await self._redis.pexpire(self._key, self._milliseconds))
 
     async def release(self) -> None:
         """Give the lease up, if this process holds it. Without Redis it expires."""

@@ -20,8 +20,9 @@ LEASE_TTL = 5.0
 class LeasedTask:
     """Runs `work` while this process holds the lease, and cancels it once it does not.
 
-    Two processes may run it for a moment, so the work has to be harmless if they do. Without Redis nobody holds the
-    lease, and the work waits until Redis answers. If `work` fails, it runs again, with backoff.
+    Two processes may run it for a moment, so the work has to be harmless if they do. While Redis is
+    unavailable, the lease expires, and the work then waits until Redis answers; a shorter outage does not stop it. If
+    `work` fails, it runs again, with backoff.
     """
 
     def __init__(self, lease: Lease, work: Callable[[], Awaitable[None]], name: str) -> None:
@@ -48,7 +49,7 @@ class LeasedTask:
         try:
             while not work.done():
                 await asyncio.wait([work], timeout=RENEW_INTERVAL)
-                if not await self._lease.hold():
+                if not await self._lease.keep():
                     log.warning("lease_lost", task=self._name)
                     return
             work.result()

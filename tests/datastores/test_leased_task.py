@@ -9,6 +9,9 @@ from redis.asyncio import Redis
 from service.datastores import leased_task
 from service.datastores.lease import Lease
 from service.datastores.leased_task import LeasedTask
+from service.datastores.redis import connect
+from tests.conftest import Datastores
+from tests.proxy import Proxy
 
 KEY = "{loa}:tests:leased"
 
@@ -69,3 +72,40 @@ async def test_work_that_fails_runs_again(workers: list[Worker]) -> None:
         await asyncio.wait(
             [asyncio.create_task(each.started.wait()) for each in workers], return_when="FIRST_COMPLETED"
         )
+
+
+async def test_a_short_outage_of_redis_does_not_stop_the_work(
+    datastores: Datastores, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long one does, once the lease has expired."""
+    monkeypatch.setattr(leased_task, "RENEW_INTERVAL", 0.02)
+    monkeypatch.setattr(leased_task, "LEASE_TTL", 2.0)
+    async with Proxy(datastores.redis_url) as proxy, connect(proxy.url) as proxied:
+        worker, renewals = Worker(proxied), 0
+        hold = Lease.hold
+
+        async def counted(lease: Lease) -> bool:
+            nonlocal renewals
+            held = await hold(lease)
+            renewals += not held
+            return held
+
+        monkeypatch.setattr(Lease, "hold", counted)
+        await worker.task.start()
+        async with asyncio.timeout(5):
+            await worker.started.wait()
+        proxy.cut()
+        async with asyncio.timeout(5):
+            while renewals < 3:
+                await asyncio.sleep(0.005)
+        assert not worker.stopped.is_set()
+        await proxy.restore()
+        async with asyncio.timeout(5):
+            while await redis.pttl(KEY) < 1900:
+                await asyncio.sleep(0.005)
+        assert not worker.stopped.is_set()
+        proxy.cut()
+        async with asyncio.timeout(10):
+            await worker.stopped.wait()
+        assert 1 == worker.starts
+        await worker.task.close()
