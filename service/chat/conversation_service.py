@@ -52,6 +52,9 @@ HELLO_LIMIT = 200
 """Conversations in a hello."""
 HELLO_BATCH = 32
 """Users in one read. On the embedded server twice as many take three times as long."""
+HELLO_INTERVAL = 0.01
+"""Seconds between the starts of two reads, at least, unless the second is for so many users: a read for one user costs
+nearly as much."""
 TYPING_EXPIRES_IN = 5
 """Seconds."""
 MAX_LIST_READS = 20
@@ -87,7 +90,9 @@ class ConversationService:
         self._flush_counters = flush_counters
         self._append_pending = append_pending
         # After a restart all clients reconnect at once: those that arrive during one read share the next.
-        self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(self._read_hellos, max_batch=HELLO_BATCH)
+        self._hellos: Batcher[str, list[dict[str, Any]]] = Batcher(
+            self._read_hellos, max_batch=HELLO_BATCH, interval=HELLO_INTERVAL
+        )
         self._conversations = conversations
         self.direct_blocks = DirectBlocks(conversations, messages, blocks)
         self._blocks = blocks

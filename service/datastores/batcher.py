@@ -43,7 +43,8 @@ class Batcher(Generic[Item, Result]):
 
     Works for writes (group commit) and for reads alike. `run(items)` returns one entry for each item, in order: its
     result, or the exception that its submitter gets. If `run` raises, every submitter of the batch gets that exception.
-    An item that is submitted while no batch runs does not wait.
+    An item that is submitted while no batch runs does not wait. One that is submitted meanwhile waits until that batch
+    has ended, and began `interval` ago: so a rush of items takes fewer batches than fit one after the other.
 
     The queue is bounded: if `max_waiting` items wait, `submit` raises Unavailable. If a batch runs longer than
     `timeout`, its submitters and all waiting ones get Unavailable, and `submit` raises it until the batch has ended:
@@ -58,11 +59,13 @@ class Batcher(Generic[Item, Result]):
         max_batch: int = MAX_BATCH,
         max_waiting: int = MAX_WAITING,
         timeout: float | None = None,
+        interval: float = 0.0,
         on_batch: Callable[[int], None] | None = None,
         on_contended: Callable[[list[Entry[Item, Result]]], None] | None = None,
         name: str | None = None,
     ) -> None:
-        """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `on_batch(size)` is called for each batch.
+        """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `interval`: seconds between the starts of two
+        batches, at least, unless the second is full. `on_batch(size)` is called for each batch.
 
         `on_contended(entries)` takes over those entries of a batch whose result is Contended. `name` is for logs and
         traces; None means the name of `run`. `max_batch` can be changed later.
@@ -71,6 +74,7 @@ class Batcher(Generic[Item, Result]):
         self.max_batch = max_batch
         self._max_waiting = max_waiting
         self._timeout = timeout
+        self._interval = interval
         self._on_batch = on_batch
         self._on_contended = on_contended
         self._waiting: deque[Entry[Item, Result]] = deque()
@@ -111,41 +115,48 @@ class Batcher(Generic[Item, Result]):
         return taken
 
     async def _run_batches(self) -> None:
+        clock = asyncio.get_running_loop().time
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
-            if self._on_batch:
-                self._on_batch(len(batch))
-            timer = self._start_timer(batch)
-            try:
-                results = await self._run_traced(batch)
-            except asyncio.CancelledError:
-                for _, future, _ in batch:
-                    future.cancel()
-                raise
-            except Exception as error:
-                for _, future, _ in batch:
-                    if not future.done():
-                        future.set_exception(error)
+            next_start = clock() + self._interval
+            await self._run_batch()
+            if 0 < len(self._waiting) < self.max_batch and (pause := next_start - clock()) > 0:
+                await asyncio.sleep(pause)
+
+    async def _run_batch(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
+        if self._on_batch:
+            self._on_batch(len(batch))
+        timer = self._start_timer(batch)
+        try:
+            results = await self._run_traced(batch)
+        except asyncio.CancelledError:
+            for _, future, _ in batch:
+                future.cancel()
+            raise
+        except Exception as error:
+            for _, future, _ in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        finally:
+            self._timed_out = False
+            if timer:
+                timer.cancel()
+        contended = [
+            entry
+            for entry, result in zip(batch, results, strict=True)
+            # A cancelled submitter has not withdrawn its item; one that was refused by the timeout has.
+            if isinstance(result, Contended) and (entry.future.cancelled() or not entry.future.done())
+        ]
+        if contended and self._on_contended:
+            self._on_contended(contended)
+        for (_, future, _), result in zip(batch, results, strict=True):
+            if future.done() or (isinstance(result, Contended) and self._on_contended):
                 continue
-            finally:
-                self._timed_out = False
-                if timer:
-                    timer.cancel()
-            contended = [
-                entry
-                for entry, result in zip(batch, results, strict=True)
-                # A cancelled submitter has not withdrawn its item; one that was refused by the timeout has.
-                if isinstance(result, Contended) and (entry.future.cancelled() or not entry.future.done())
-            ]
-            if contended and self._on_contended:
-                self._on_contended(contended)
-            for (_, future, _), result in zip(batch, results, strict=True):
-                if future.done() or (isinstance(result, Contended) and self._on_contended):
-                    continue
-                if isinstance(result, Exception):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
     def _start_timer(self, batch: Sequence[Entry[Item, Result]]) -> asyncio.TimerHandle | None:
         if self._timeout is None:

@@ -32,6 +32,9 @@ COMPARE_INTERVAL = 60.0
 """Seconds between two comparisons of this process's users in Redis with the registry."""
 MAX_BATCH = 500
 """Users in one request to Redis."""
+BATCH_INTERVAL = 0.01
+"""Seconds between two requests while users come and go, unless the second is for MAX_BATCH: what a request costs hardly
+depends on their number, and others may learn of them so much later."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that `close` waits for each of its two steps: Redis may be unavailable."""
 
@@ -222,6 +225,8 @@ class PresenceStore:
             except BaseException:
                 self._changed.update(dict.fromkeys(batch))
                 raise
+            if 0 < len(self._changed) < MAX_BATCH:
+                await asyncio.sleep(BATCH_INTERVAL)
         self._wake.clear()
         self._synced.set()
 

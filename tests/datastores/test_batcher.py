@@ -1,12 +1,14 @@
-"""The batcher: timeouts of a batch and of the requests that wait behind it."""
+"""The batcher: timeouts of a batch and of the requests that wait behind it, and the interval of batches."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from service.chat import message_service as module
 from service.chat.message_service import MessageService
 from service.common.errors import Unavailable
+from service.datastores.batcher import Batcher
 from service.datastores.mongo import Mongo
 from tests.chat.chat_process import ADA, BOB, ChatProcess
 from tests.conftest import Datastores
@@ -14,6 +16,8 @@ from tests.proxy import Proxy
 
 BATCH_TIMEOUT = 0.4
 SLOW = 1.0
+NEVER = 60.0
+"""Seconds that no test waits."""
 
 
 async def time_to_refusal(messages: MessageService, conversation: str, nonce: str) -> float:
@@ -57,3 +61,41 @@ async def test_slow_write_times_out_for_its_submitters_and_still_completes(
             await process.close()
             # Closing the client waits for the server, and the proxy in between runs on this loop.
             await asyncio.to_thread(remote.close)
+
+
+class Batches:
+    """Runs batches, the first of which ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.started: list[list[int]] = []
+        self.go_on = asyncio.Event()
+
+    async def run(self, items: Sequence[int]) -> Sequence[int]:
+        self.started.append(list(items))
+        await self.go_on.wait()
+        return items
+
+
+async def test_items_of_a_rush_share_a_batch_within_the_interval() -> None:
+    """That is, those that arrive while the first batch runs, and those that arrive until the next one may start."""
+    batches = Batches()
+    batcher = Batcher(batches.run, interval=0.3)
+    first = batcher.submit(1)
+    await asyncio.sleep(0)
+    second = batcher.submit(2)
+    batches.go_on.set()
+    await first
+    third = batcher.submit(3)
+    assert [2, 3] == await asyncio.gather(second, third)
+    assert [[1], [2, 3]] == batches.started
+
+
+async def test_an_item_without_others_and_a_full_batch_wait_for_no_interval() -> None:
+    batches = Batches()
+    batches.go_on.set()
+    batcher = Batcher(batches.run, interval=NEVER, max_batch=2)
+    async with asyncio.timeout(5):
+        assert 1 == await batcher.submit(1)
+        assert 2 == await batcher.submit(2)
+        assert [3, 4, 5, 6] == await asyncio.gather(*map(batcher.submit, (3, 4, 5, 6)))
+    assert [[1], [2], [3, 4], [5, 6]] == batches.started

@@ -91,7 +91,7 @@ class Process:
             await cancel_and_wait(task)
 
 
-ADA, BOB = "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb"
+ADA, BOB, EVE = "aaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbb", "eeeeeeeeeeeeeeeeeeeeeeee"
 
 
 @pytest.fixture
@@ -154,6 +154,28 @@ async def test_changes_of_many_users_at_once_reach_those_who_watch_one_of_them(
     sent = {data.pop("user_id"): data for data in (loads(event.body)["data"] for event in queued(subscriber))}
     assert [False, False] == [state["online"] for state in sent.values()]
     assert await one.presence.states(list(watched)) == sent
+
+
+async def test_users_who_come_in_a_rush_share_a_request(
+    processes: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who comes while a request is under way, and another soon afterwards: the change has one number for both."""
+    monkeypatch.setattr("service.realtime.presence_store.BATCH_INTERVAL", 0.3)
+    process = await processes()
+    process.bus.subscribe(presence_address(EVE))
+    async with asyncio.timeout(5):
+        while not process.bus.is_subscribed(presence_address(EVE)):
+            await asyncio.sleep(0.005)
+    numbers: dict[str, int] = {}
+    process.bus.on("presence", lambda head, body: numbers.update(dict.fromkeys(head["joined"], head["number"])))
+    process.connect(ADA)
+    while process.store._changed:
+        await asyncio.sleep(0)
+    process.connect(BOB)
+    await process.expect_change(ADA, True)
+    process.connect(EVE)
+    assert {(BOB, True), (EVE, True)} == {await asyncio.wait_for(process.changes.get(), 10) for _ in range(2)}
+    assert numbers[ADA] < numbers[BOB] == numbers[EVE]
 
 
 async def test_the_users_of_a_dead_process_go_offline(
