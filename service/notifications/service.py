@@ -40,6 +40,8 @@ MAX_REPLAY = 1000
 """Notifications. A client that missed more is reset, and reads the list page by page instead."""
 REPLAY_BATCH = 32
 """Connections whose replays are read together."""
+REPLAY_INTERVAL = 0.01
+"""Seconds between the starts of two reads, at least, unless the second is for so many connections."""
 HINT_STEP = 32
 """Every so many notifications of a user, the last number is stored as a hint: to store those of a thousand users takes
 the embedded database as long as to store their notifications. Without one, a reader of the inbox looks at up to that
@@ -90,7 +92,9 @@ class NotificationService:
         self._hints_wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         # After a restart all clients reconnect at once: those that arrive during one read share the next.
-        self._replays: Batcher[tuple[str, int | None], Replay] = Batcher(self._read_replays, max_batch=REPLAY_BATCH)
+        self._replays: Batcher[tuple[str, int | None], Replay] = Batcher(
+            self._read_replays, max_batch=REPLAY_BATCH, interval=REPLAY_INTERVAL
+        )
         dispatcher.set_backfill(TOPIC_PREFIX, self.backfill)
 
     async def start(self) -> None:
