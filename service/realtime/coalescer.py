@@ -8,23 +8,27 @@ from service.realtime.event import Event
 
 INTERVAL = 0.25
 """Seconds between two events with the same key: nobody reads a number that changes more often."""
+GRACE = 0.05
+"""Seconds after INTERVAL in which an event is delivered at once, because it comes with others, in one write. Without
+one, the last event is delivered by itself."""
 
 Deliver = Callable[[Collection[str] | None, Event], None]
 
 
 @dataclass(slots=True)
 class Window:
-    """The time after a delivery. `due` is when it ends, by the loop's clock; `last` is what is delivered then."""
+    """The time after a delivery. `open_at`: when the next event can be delivered, by the loop's clock. `last` is what
+    is delivered GRACE later."""
 
-    due: float
+    open_at: float
     last: tuple[Collection[str] | None, Event] | None = None
 
 
 class Coalescer:
     """Delivers at most one event with the same key in INTERVAL.
 
-    An event is delivered at once if none was in the last INTERVAL; otherwise at the end of it, unless a later one has
-    replaced it. So the last one is always delivered. Only the keys with a delivery in the last INTERVAL are remembered.
+    An event is delivered at once if none was in the last INTERVAL; otherwise GRACE after the end of it, unless a later
+    one has replaced it. So the last one is always delivered. Only the keys of the last INTERVAL + GRACE are remembered.
     """
 
     def __init__(self, deliver: Deliver) -> None:
@@ -35,15 +39,15 @@ class Coalescer:
 
     def put(self, recipients: Collection[str] | None, event: Event) -> None:
         """Deliver `event`, now or later. It must not be older than one with the same key that was put before."""
+        loop = asyncio.get_running_loop()
         window = self._windows.get(event.key)
-        if window:
+        if window and loop.time() < window.open_at:
             window.last = (recipients, event)
             return
         self._deliver(recipients, event)
-        loop = asyncio.get_running_loop()
-        self._windows[event.key] = Window(loop.time() + INTERVAL)
+        self._open(event.key, loop.time() + INTERVAL)
         if self._timer is None:
-            self._timer = loop.call_later(INTERVAL, self._on_due)
+            self._timer = loop.call_later(INTERVAL + GRACE, self._on_due)
 
     def close(self) -> None:
         """Deliver what waits."""
@@ -60,11 +64,17 @@ class Coalescer:
         self._timer = None
         while self._windows:
             key, window = next(iter(self._windows.items()))
-            if window.due > loop.time():
-                self._timer = loop.call_at(window.due, self._on_due)
+            if window.open_at + GRACE > loop.time():
+                # The one timer is for the window that ends first.
+                self._timer = loop.call_at(window.open_at + GRACE, self._on_due)
                 return
-            del self._windows[key]
             if window.last:
                 self._deliver(*window.last)
-                # The one timer is for the window that ends first.
-                self._windows[key] = Window(loop.time() + INTERVAL)
+                self._open(key, loop.time() + INTERVAL)
+            else:
+                del self._windows[key]
+
+    def _open(self, key: str, open_at: float) -> None:
+        """Begin the window of a key, the last one to end."""
+        self._windows.pop(key, None)
+        self._windows[key] = Window(open_at)

@@ -12,6 +12,7 @@ from service.realtime.coalescer import Coalescer
 from service.realtime.event import Event, Policy
 
 INTERVAL = 0.02
+GRACE = 0.01
 
 
 class Delivered:
@@ -36,6 +37,7 @@ def delivered() -> Delivered:
 @pytest.fixture
 def coalescer(delivered: Delivered, monkeypatch: pytest.MonkeyPatch) -> Coalescer:
     monkeypatch.setattr(coalescing, "INTERVAL", INTERVAL)
+    monkeypatch.setattr(coalescing, "GRACE", GRACE)
     return Coalescer(delivered)
 
 
@@ -61,6 +63,24 @@ async def test_the_first_is_delivered_at_once_and_the_last_later(coalescer: Coal
     put(coalescer, "a", 6)
     assert [1, 5, 6] == delivered.of("a")
     await until_idle(coalescer)
+
+
+async def test_after_the_interval_one_that_comes_is_delivered_at_once(
+    coalescer: Coalescer, delivered: Delivered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes out with the events that it comes with, instead of the one that has waited."""
+    monkeypatch.setattr(coalescing, "GRACE", 5.0)
+    put(coalescer, "a", 1)
+    put(coalescer, "a", 2)
+    loop = asyncio.get_running_loop()
+    while loop.time() < delivered.events[0][0] + INTERVAL:
+        await asyncio.sleep(INTERVAL / 4)
+    assert [1] == delivered.of("a")
+    put(coalescer, "a", 3)
+    assert [1, 3] == delivered.of("a")
+    put(coalescer, "a", 4)
+    coalescer.close()
+    assert [1, 3, 4] == delivered.of("a")
 
 
 async def test_there_is_at_most_one_in_an_interval(coalescer: Coalescer, delivered: Delivered) -> None:
