@@ -117,10 +117,12 @@ class NotificationOutbox:
                 self._dispatches.add(self._start(self._dispatch_queued(batch)))
             else:
                 self._wake.clear()
-                due = [self._clearing_due] if self._done and not self._clearing else []
-                due += [] if self._recovery else [self._recovery_due]
+                due = [self._clearing_due - now] if self._done and not self._clearing else []
+                due += [] if self._recovery else [self._recovery_due - now]
+                gathered = self._queue.seconds_to_next()
+                due += [] if gathered is None else [gathered]
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), min(due) - now if due else None)
+                    await asyncio.wait_for(self._wake.wait(), min(due) if due else None)
         except Exception:
             self._recovery_due = self._clock()
             raise
@@ -142,6 +144,8 @@ class NotificationOutbox:
     async def _dispatch_queued(self, batch: Sequence[Pending]) -> None:
         try:
             await self._dispatch(batch)
+            # What was published is written at the end of this iteration of the event loop.
+            await asyncio.sleep(0)
         finally:
             self._queue.release(batch)
 
