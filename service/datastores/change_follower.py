@@ -114,6 +114,8 @@ class ChangeFollower:
         self._batch_size = batch_size
         self._pause = pause
         self._epoch = 0
+        self._position: Document = {}
+        """The last one that was read or stored."""
         self._stored_at = 0.0
         self._behind_since: datetime | None = None
         self.caught_up = asyncio.Event()
@@ -143,17 +145,17 @@ class ChangeFollower:
 
     async def run(self) -> None:
         """Follow until cancelled. Raises Unavailable, NewerFollower, and what `handle` raises."""
-        position = await self._begin_run()
+        await self._begin_run()
         try:
             while True:
-                stream = ChangeStream(
-                    self._database, self._pipeline(), resume_after=position["token"], start_at=position["start"]
-                )
+                token, start = self._position["token"], self._position["start"]
+                stream = ChangeStream(self._database, self._pipeline(), resume_after=token, start_at=start)
                 try:
                     await self._follow(stream)
                 except HistoryLost:
-                    log.warning("change_history_lost", follower=self.name, since=position["at"].isoformat())
-                    position = await self._catch_up(position["at"])
+                    since = self._position["at"]
+                    log.warning("change_history_lost", follower=self.name, since=since.isoformat())
+                    await self._catch_up(since)
                 finally:
                     await stream.close()
         finally:
@@ -178,16 +180,15 @@ class ChangeFollower:
             unneeded = moment
             await asyncio.sleep(interval)
 
-    async def _begin_run(self) -> Document:
-        """Return the position with an epoch of its own."""
+    async def _begin_run(self) -> None:
+        """Read the position, and take an epoch of its own for this run."""
         await self.prepare()
         async with unavailable():
             # One command, so that no two runs get the same epoch.
-            position: Document = await self._positions.find_one_and_update(
+            self._position = await self._positions.find_one_and_update(
                 {"_id": self.name}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
             )
-        self._epoch = position["epoch"]
-        return position
+        self._epoch = self._position["epoch"]
 
     async def _follow(self, stream: ChangeStream) -> None:
         handled = 0
@@ -216,8 +217,8 @@ class ChangeFollower:
             if not found and stream.resume_token and time.monotonic() - self._stored_at > IDLE_STORE_INTERVAL:
                 await self._store({"token": stream.resume_token, "at": now()})
 
-    async def _catch_up(self, since: datetime) -> Document:
-        """Handle what was created or updated since, in no order. Returns the position from which on to follow."""
+    async def _catch_up(self, since: datetime) -> None:
+        """Handle what was created or updated since, in no order, and store the position from which on to follow."""
         async with unavailable():
             server = await self._database.command("ping")
         position: Document = {"token": None, "start": server["operationTime"], "at": now()}
@@ -225,7 +226,6 @@ class ChangeFollower:
         async for batch in self._changes_since(since - OVERLAP):
             await self._handle(batch)
         await self._store(position)
-        return position
 
     async def _changes_since(self, since: datetime) -> AsyncIterator[list[Change]]:
         for wanted in self._wanted.values():
@@ -238,12 +238,12 @@ class ChangeFollower:
                     yield [_found(wanted, each, created=False) for each in documents]
 
     async def _store(self, position: dict[str, Any]) -> None:
+        position = {"start": None, **position}
         async with unavailable():
-            result = await self._positions.update_one(
-                {"_id": self.name, "epoch": self._epoch}, {"$set": {"start": None, **position}}
-            )
+            result = await self._positions.update_one({"_id": self.name, "epoch": self._epoch}, {"$set": position})
         if not result.matched_count:
             raise NewerFollower
+        self._position = position
         self._stored_at = time.monotonic()
 
     def _pipeline(self) -> list[Document]:

@@ -12,6 +12,7 @@ from bson import ObjectId
 from service.common.times import now
 from service.datastores import change_follower
 from service.datastores.change_follower import Change, ChangeFollower, NewerFollower, Updates, Wanted
+from service.datastores.change_stream import ChangeStream, HistoryLost
 from service.datastores.mongo import Mongo
 
 WANTED = (
@@ -199,6 +200,36 @@ async def test_what_a_lost_history_held_is_found_by_time(
         }
         later = await insert(mongo, collection)
         assert [later] == (await consumer.ids(5))[4:]
+
+
+async def test_a_history_that_is_lost_during_a_run_is_made_up_for_from_the_last_position(
+    mongo: Mongo, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was handled in a run of weeks does not come again; of the last minute it may."""
+    handled = ObjectId.from_datetime(datetime(2021, 1, 1, tzinfo=UTC))
+    await mongo.database["people"].insert_one({"_id": handled, "name": "An"})
+    # The first position includes the last operation before it.
+    await insert(mongo, "others")
+    follower = ChangeFollower(mongo.database, "tests", [Wanted("people", ())], consumer.handle)
+    await follower.prepare()
+    began = {"at": datetime(2020, 1, 1, tzinfo=UTC)}
+    await mongo.database["change_followers"].update_one({"_id": "tests"}, {"$set": began})
+    read, lost = ChangeStream.read, asyncio.Event()
+
+    async def read_or_lose(stream: ChangeStream, *arguments: Any) -> list[dict[str, Any]]:
+        if lost.is_set():
+            lost.clear()
+            raise HistoryLost
+        return await read(stream, *arguments)
+
+    monkeypatch.setattr(ChangeStream, "read", read_or_lose)
+    async with running(follower):
+        before = await insert(mongo, "people", name="Bi")
+        await stored_position(mongo)
+        lost.set()
+        assert [before, before] == await consumer.ids(2)
+        after = await insert(mongo, "people", name="Chi")
+        assert [before, before, after] == await consumer.ids(3)
 
 
 @pytest.mark.parametrize("lost", [False, True])
