@@ -269,8 +269,9 @@ class ChangeFollower:
 
 
 def _found(wanted: Wanted, document: Document, *, created: bool) -> Change:
-    """Return the change of a document that was found by time."""
-    return Change(wanted.collection, document["_id"], created, document, now(), {"_id": document["_id"]})
+    """Return the change of a document that was found by time: when it was created, or an update was found."""
+    at = document["_id"].generation_time if created else now()
+    return Change(wanted.collection, document["_id"], created, document, at, {"_id": document["_id"]})
 
 
 async def _updated_since(

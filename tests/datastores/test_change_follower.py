@@ -202,6 +202,19 @@ async def test_what_a_lost_history_held_is_found_by_time(
         assert [later] == (await consumer.ids(5))[4:]
 
 
+async def test_what_is_found_by_time_has_the_time_of_its_creation(mongo: Mongo, consumer: Consumer) -> None:
+    """After an outage of days, what is too old to be pushed is not taken for new."""
+    follower = ChangeFollower(mongo.database, "tests", [Wanted("people", ())], consumer.handle)
+    await follower.prepare()
+    lost = {"token": {"_data": "8263"}, "at": datetime(2020, 1, 1, tzinfo=UTC)}
+    await mongo.database["change_followers"].update_one({"_id": "tests"}, {"$set": lost})
+    created_at = datetime(2021, 1, 1, tzinfo=UTC)
+    await mongo.database["people"].insert_one({"_id": ObjectId.from_datetime(created_at)})
+    async with running(follower):
+        await consumer.ids(1)
+    assert created_at == consumer.changes[0].at
+
+
 async def test_a_history_that_is_lost_during_a_run_is_made_up_for_from_the_last_position(
     mongo: Mongo, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
