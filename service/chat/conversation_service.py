@@ -35,7 +35,7 @@ from service.chat.unread_counter import UnreadCounter
 from service.common.blocks import Blocks, blockers
 from service.common.cursor import CursorFormat
 from service.common.errors import Forbidden, ValidationFailed
-from service.common.page_size import fitting
+from service.common.page_size import fit
 from service.common.profiles import Profile, Profiles, profile_of
 from service.common.times import iso
 from service.datastores.batcher import Batcher
@@ -176,10 +176,10 @@ class ConversationService:
         await self._flush_counters()
         rows, settings, end = await self._read_list(ObjectId(user_id), limit + 1, cursor)
         items = await self._as_json([document for _, document in rows[:limit]], user_id, settings)
-        count = fitting(items)
-        if count < len(rows):
-            end = rows[count - 1][0]
-        return items[:count], CURSORS.encode(end) if end else None
+        page = fit(items)
+        if len(page) < len(rows):
+            end = rows[len(page) - 1][0]
+        return page, CURSORS.encode(end) if end else None
 
     async def archived_page(
         self, user_id: str, limit: int, before: str | None
@@ -206,10 +206,10 @@ class ConversationService:
             if end is None or len(rows) > limit:
                 break
         items = await self._as_json([document for _, document in rows[:limit]], user_id, settings)
-        count = fitting(items)
-        if count < len(rows):
-            end = rows[count - 1][0].key
-        return items[:count], ARCHIVED_CURSORS.encode(end) if end else None
+        page = fit(items)
+        if len(page) < len(rows):
+            end = rows[len(page) - 1][0].key
+        return page, ARCHIVED_CURSORS.encode(end) if end else None
 
     async def _read_list(
         self, user_id: ObjectId, wanted: int, before: tuple[datetime, ObjectId] | None

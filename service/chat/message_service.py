@@ -26,7 +26,7 @@ from service.common.emoji import parse_emoji
 from service.common.encoding import dumps
 from service.common.errors import Forbidden, LoaError, NotFound, Unavailable, ValidationFailed
 from service.common.moderation import MayDelete, nobody_moderates
-from service.common.page_size import fitting
+from service.common.page_size import fit, fitting
 from service.common.profiles import Profiles
 from service.common.times import now
 from service.datastores.batcher import BATCH_TIMEOUT, Contended
@@ -289,7 +289,7 @@ class MessageService:
             end = low - 1
         start = await self._conversations.check_participant(conversation["_id"], ObjectId(user_id))
         newest_first = [message for message in newest_first if message["seq"] > start]
-        items = newest_first[: fitting(newest_first)][::-1]
+        items = fit(newest_first, reverse=True)
         return Page(items, items[0]["seq"] if items and items[0]["seq"] > start + 1 else None)
 
     async def changes(self, user_id: str, conversation_id: str, after_rev: int, limit: int) -> Page:

@@ -5,10 +5,32 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.common.encoding import dumps
+from service.common.encoding import EncodedJson, dumps
 
 MAX_PAGE_BYTES = 1 << 20
 """Bytes of JSON. A hundred of the longest messages in any script but emoji fit."""
+
+
+class EncodedItems(list[dict[str, Any]]):
+    """The items of a page, not to be changed any more, with their JSON: a response needs not encode them again."""
+
+    def __init__(self, items: Sequence[dict[str, Any]], json: EncodedJson) -> None:
+        super().__init__(items)
+        self.json = json
+
+
+def fit(items: Sequence[dict[str, Any]], *, reverse: bool = False) -> list[dict[str, Any]]:
+    """Return those of `items`, from the first, that fit into MAX_PAGE_BYTES together; at least one, if there is any.
+
+    `reverse`: return them in the reverse order.
+    """
+    page = items[::-1] if reverse else items
+    json = dumps(page)
+    # Nearly always all of them fit.
+    if len(json.encode()) <= MAX_PAGE_BYTES:
+        return EncodedItems(page, EncodedJson(json))
+    fitted = list(items[: fitting(items)])
+    return fitted[::-1] if reverse else fitted
 
 
 def fitting(items: Sequence[BaseModel | dict[str, Any]]) -> int:

@@ -15,6 +15,7 @@ from service.common import errors as domain
 from service.common.encoding import dumps
 from service.common.errors import LoaError
 from service.common.models import ConnectionQuery, Input, Query
+from service.common.page_size import EncodedItems
 from service.http.authentication import TOKEN_ERRORS, Authenticator
 from service.http.body import reads_json
 from service.http.errors import UnsupportedMediaType
@@ -132,4 +133,6 @@ def json_response(model: BaseModel | dict[str, Any] | None = None, status: int =
     if model is None:
         return HTTPResponse(b"", 204)
     data = model.model_dump() if isinstance(model, BaseModel) else model
+    if isinstance(items := data.get("items"), EncodedItems):
+        data = {**data, "items": items.json}
     return HTTPResponse(dumps(data), status, content_type="application/json")

@@ -13,7 +13,7 @@ from service.chat.members import start_of
 from service.chat.message_store import MessageStore
 from service.common.cursor import CursorFormat
 from service.common.errors import NotFound
-from service.common.page_size import fitting
+from service.common.page_size import fit
 from service.common.times import now
 from service.datastores.mongo import Document
 from service.search.candidates import ReadLimit
@@ -90,9 +90,9 @@ class SearchService:
         start = await self._conversations.check_participant(conversation_id, user_id)
         visible = [match for match in found.matches if match.message["seq"] > start]
         items = [_as_json(self._messages, match, user_id) for match in visible]
-        count = fitting(items)
-        below = visible[count - 1].message["seq"] if count < len(items) else found.below
-        return items[:count], POSITIONS.encode((below,)) if below is not None else None
+        page = fit(items)
+        below = visible[len(page) - 1].message["seq"] if len(page) < len(items) else found.below
+        return page, POSITIONS.encode((below,)) if below is not None else None
 
     async def _search_all(self, search: ConversationSearch, user_id: ObjectId, request: MessageSearch) -> Page:
         if request.before is not None:
@@ -111,17 +111,17 @@ class SearchService:
         seen = set(await self._visible(map(hit_of, final), user_id))
         visible = [match for match in final if hit_of(match) in seen]
         items = [_as_json(self._messages, match, user_id) for match in visible]
-        count = fitting(items)
-        if count < len(items):
-            following = SearchPosition(visible[count - 1].place, START, request.limit)
+        page = fit(items)
+        if len(page) < len(items):
+            following = SearchPosition(visible[len(page) - 1].place, START, request.limit)
         elif not ended and len(final) < position.wanted:
             pending = [hit_of(match) for match in best[len(final) :]]
             following = position._replace(wanted=position.wanted - len(final), pending=pending, since=began)
         elif len(final) < position.wanted:
-            return items, None
+            return page, None
         else:
             following = SearchPosition(best[-1].place, START, request.limit)
-        return items[:count], following.encode()
+        return page, following.encode()
 
     async def _search_conversations(
         self, search: ConversationSearch, user_id: ObjectId, position: SearchPosition, best: list[Match]
