@@ -92,6 +92,8 @@ class RedisBus:
         """Addresses whose messages arrive at present."""
         self._outboxes: dict[bytes, Outbox] = {}
         """By channel; none is idle, unless its last publication is in flight."""
+        self._with_messages: dict[bytes, None] = {}
+        """Channels whose outbox has messages, the one first that has had some for the longest time."""
         self._waiting = 0
         self._waiting_bytes = 0
         self._to_flush: dict[bytes, None] = {}
@@ -225,15 +227,22 @@ class RedisBus:
 
     def _enqueue(self, channel: bytes, message: Message) -> None:
         self._outbox(channel).messages.append(message)
+        self._with_messages.setdefault(channel)
         self._waiting += 1
         self._waiting_bytes += len(message.content)
         while self._waiting > MAX_OUTBOX_MESSAGES or self._waiting_bytes > MAX_OUTBOX_BYTES:
-            oldest = next(outbox for outbox in self._outboxes.values() if outbox.messages)
-            self._waiting -= 1
-            self._waiting_bytes -= len(oldest.messages.popleft().content)
-            oldest.overflowed = True
+            self._drop_oldest()
         self._outbox_empty.clear()
         self._schedule_flush(channel)
+
+    def _drop_oldest(self) -> None:
+        channel = next(iter(self._with_messages))
+        outbox = self._outboxes[channel]
+        self._waiting -= 1
+        self._waiting_bytes -= len(outbox.messages.popleft().content)
+        outbox.overflowed = True
+        if not outbox.messages:
+            del self._with_messages[channel]
 
     def _outbox(self, channel: bytes) -> Outbox:
         outbox = self._outboxes.get(channel)
@@ -301,10 +310,12 @@ class RedisBus:
             self._link.recover(next(iter(sent)), error)
             return
         self._failed = False
-        for outbox, batch, _ in sent.values():
+        for channel, (outbox, batch, _) in sent.items():
             count, size = outbox.remove(batch)
             self._waiting -= count
             self._waiting_bytes -= size
+            if not outbox.messages:
+                self._with_messages.pop(channel, None)
         self._send(sent)
 
     # Receiving: called by the link.

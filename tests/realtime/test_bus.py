@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from service.common.encoding import loads
 from service.common.tasks import on_failure, remove_on_failure
 from service.datastores import redis_link, resp_connection
 from service.datastores.redis import TAG, connect, is_cluster
@@ -382,6 +383,21 @@ async def test_publishing_never_blocks_and_the_outbox_is_bounded_while_redis_is_
     assert bus.outbox_size <= redis_bus.MAX_OUTBOX_MESSAGES
     assert not bus.connected
     await task
+    await bus.close()
+
+
+async def test_the_message_that_waits_longest_is_dropped_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if earlier ones to its channel have been dropped: it is as new as any other."""
+    monkeypatch.setattr(redis_bus, "MAX_OUTBOX_MESSAGES", 3)
+    bus = RedisBus("redis://127.0.0.1:1")
+
+    def waiting() -> list[str]:
+        contents = [message.content for outbox in bus._outboxes.values() for message in outbox.messages]
+        return sorted(loads(content)[2]["n"] for content in contents)
+
+    for n, address in enumerate(["a", "b", "c", "d", "a", "e"]):
+        bus.publish("greeting", {"n": f"{n} to {address}"}, to=[address])
+    assert ["3 to d", "4 to a", "5 to e"] == waiting()
     await bus.close()
 
 
