@@ -35,6 +35,9 @@ MAX_OUTBOX_MESSAGES = 10_000
 MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 """Limits of what waits for an unavailable Redis, for all channels together. Beyond either, the oldest message to one
 channel is dropped, and a GAP message there reports that to the other processes."""
+MAX_GAPS = 10_000
+"""Channels without a message that waits, of which some were dropped: 10 MB. If there are more, a GAP message to all
+processes stands for those to each: all that they hear may have been dropped."""
 COMPARE_INTERVAL = 40.0
 """Seconds between two comparisons of what has arrived with what was published: the loss of the last message to an
 address, or to all, would not be noticed otherwise."""
@@ -243,6 +246,15 @@ class RedisBus:
         outbox.overflowed = True
         if not outbox.messages:
             del self._with_messages[channel]
+            if len(self._outboxes) - len(self._with_messages) > MAX_GAPS:
+                self._report_gaps_to_all()
+
+    def _report_gaps_to_all(self) -> None:
+        for channel, outbox in list(self._outboxes.items()):
+            if not (outbox.messages or outbox.in_flight):
+                del self._outboxes[channel]
+        self._outbox(self._control).overflowed = True
+        self._schedule_flush(self._control)
 
     def _outbox(self, channel: bytes) -> Outbox:
         outbox = self._outboxes.get(channel)
@@ -252,7 +264,8 @@ class RedisBus:
 
     def _schedule_flush(self, channel: bytes) -> None:
         """Send at the end of this iteration of the event loop, together with what else is published in it."""
-        if self._started and not self._outboxes[channel].in_flight:
+        outbox = self._outboxes.get(channel)
+        if self._started and outbox and not outbox.in_flight:
             if not self._to_flush:
                 asyncio.get_running_loop().call_soon(self._flush)
             self._to_flush[channel] = None
@@ -371,6 +384,10 @@ class RedisBus:
             start = end + 1 + size
             if kind == GAP:
                 self._notify_missed(channel)
+                if channel == self._control:
+                    # See MAX_GAPS.
+                    for address in list(self._subscribed):
+                        self._notify_doubt(address)
             elif COPY not in head and not (number and self._is_repeated(publisher, number[0])):
                 self._handlers.call(kind, head, payload[end + 1 : start])
 
@@ -389,8 +406,11 @@ class RedisBus:
             for gap_callback in self._gap_callbacks:
                 gap_callback()
         else:
-            for callback in self._doubt_callbacks:
-                callback(self._addresses.address(channel))
+            self._notify_doubt(self._addresses.address(channel))
+
+    def _notify_doubt(self, address: str) -> None:
+        for callback in self._doubt_callbacks:
+            callback(address)
 
 
 def _encode(kind: str, head: dict[str, Any], body: bytes, *number: int) -> bytes:

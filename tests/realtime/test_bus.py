@@ -418,6 +418,34 @@ async def test_a_process_that_drops_messages_reports_the_gap_to_the_others(
     assert [head["n"] for head, _ in received.messages] == list(range(200, 300))
 
 
+async def test_a_process_that_drops_messages_to_many_addresses_reports_that_to_all(
+    processes: Callable[[], RedisBus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it remembers of them is bounded. A process that hears one of the addresses may have missed something."""
+    monkeypatch.setattr(redis_bus, "MAX_OUTBOX_MESSAGES", 10)
+    monkeypatch.setattr(redis_bus, "MAX_GAPS", 20)
+    one, two = processes(), processes()
+    gaps, doubt = asyncio.Event(), asyncio.Event()
+    two.on_gap(gaps.set)
+    two.on_doubt(lambda address: doubt.set() if address == "a0" else None)
+    two.subscribe("a0")
+    await two.start()
+    async with asyncio.timeout(10):
+        while not two.is_subscribed("a0"):
+            await asyncio.sleep(0.01)
+    for n in range(100):
+        one.publish("greeting", {"n": n}, to=[f"a{n}"])
+        assert len(one._outboxes) <= 10 + 20 + 1
+    assert not gaps.is_set()
+    assert not doubt.is_set()
+    await one.start()
+    await asyncio.wait_for(gaps.wait(), 10)
+    await asyncio.wait_for(doubt.wait(), 10)
+    async with asyncio.timeout(10):
+        while one._outboxes:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_lost_publication_to_all_is_noticed_without_another_one(
     processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
