@@ -444,14 +444,15 @@ class ConversationService:
         profiles = await self._profiles.profiles(user_ids) if user_ids else {}
         last = [(document["_id"], document["last"]["id"]) for document in documents if document["last"]["id"]]
         last_messages = await self._messages.get_many(last)
-        if user_id:
-            last_messages = await self._visible_to(ObjectId(user_id), last_messages)
+        viewer = ObjectId(user_id) if user_id else None
+        if viewer:
+            last_messages = await self._visible_to(viewer, last_messages)
         read_marks = [read_of(document, user_id) if user_id else seq_of(document) for document in documents]
         unread = await self._unread.count_each(documents, read_marks)
-        mentions = await self._mentions.count_each(documents, read_marks, ObjectId(user_id)) if user_id else None
+        mentions = await self._mentions.count_each(documents, read_marks, viewer) if viewer else None
         shown = {key: self._messages.as_json(each, user_id) for key, each in last_messages.items()}
         return [
-            _conversation_json(document, user_id, profiles, shown.get(document["last"]["id"]))
+            _conversation_json(document, viewer, profiles, shown.get(document["last"]["id"]))
             | {"last_read_seq": read_mark, "unread_count": count, "mention_count": mention_count}
             | settings_json(settings.get(document["_id"], NONE), seq_of(document))
             for document, read_mark, count, mention_count in zip(
@@ -499,7 +500,7 @@ def _head_json(document: Document, user_id: str) -> dict[str, Any]:
 
 
 def _conversation_json(
-    document: Document, user_id: str | None, profiles: dict[str, Profile], last_message: dict[str, Any] | None
+    document: Document, user_id: ObjectId | None, profiles: dict[str, Profile], last_message: dict[str, Any] | None
 ) -> dict[str, Any]:
     members = map(str, _with_profile(document))
     return {
@@ -511,11 +512,11 @@ def _conversation_json(
         "participants": [profiles[member].model_dump() for member in members if member in profiles],
         "owner_id": str(owner_of(document)),
         "history": history_of(document) if document["kind"] == "group" else None,
-        "role": role_of(document, ObjectId(user_id)) if user_id else None,
+        "role": role_of(document, user_id) if user_id else None,
         "created_at": iso(document["created_at"]),
         "last_activity_at": iso(document["last_activity"]),
         "last_message": last_message,
         "last_seq": seq_of(document),
         "last_rev": document["last_rev"],
-        "read_marks": read_marks_of(document, ObjectId(user_id)) if user_id else None,
+        "read_marks": read_marks_of(document, user_id) if user_id else None,
     }

@@ -95,15 +95,17 @@ def start_of(conversation: Document, user_id: ObjectId | str) -> int:
 
 def read_of(conversation: Document, user_id: ObjectId | str) -> int:
     """Return the seq that `user_id` has read up to. What they do not see is not unread."""
-    seq: int = conversation.get("reads", {}).get(str(user_id), 0)
-    return max(seq, start_of(conversation, user_id))
+    key = str(user_id)
+    seq: int = conversation.get("reads", {}).get(key, 0)
+    return max(seq, start_of(conversation, key))
 
 
 def read_marks_of(conversation: Document, user_id: ObjectId) -> dict[str, int] | None:
     """Return the read marks of the participants other than `user_id`; None if they are more than MAX_READ_MARKS."""
     if not shows_read_marks(conversation):
         return None
-    return {str(member): read_of(conversation, member) for member in conversation["participants"] if member != user_id}
+    others = [str(member) for member in conversation["participants"] if member != user_id]
+    return {member: read_of(conversation, member) for member in others}
 
 
 def shows_read_marks(conversation: Document) -> bool:
