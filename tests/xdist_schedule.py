@@ -30,6 +30,7 @@ TIME_SENSITIVE = (
     "tests/realtime/test_timer_wheel.py",
     "tests/datastores/test_batcher.py",
     "tests/realtime/test_coalescer.py",
+    "tests/datastores/test_leased_task.py",
 )
 """Tests that measure fractions of a second, or have timers that short, the longest first. All of them take four minutes
 and 10 s of processor time: they run from the start, and their waiting costs nothing."""
