@@ -16,11 +16,17 @@ from secantus import ordering, query, storage
 from secantus.sessions import SessionRegistry
 from secantus.storage import Storage
 
-from service.datastores.mongo import Collection, Mongo
+from service.datastores.mongo import Collection, Document, Mongo
 from service.datastores.secantus_patches.changes import first_change_since
 from service.datastores.secantus_patches.copies import deep_copy
 from service.datastores.secantus_patches.expiry import EXPIRED_BATCH, create_index, delete_all_expired, delete_expired
-from service.datastores.secantus_patches.lookups import implies_partial, pick_compound_index, record_ids
+from service.datastores.secantus_patches.lookups import (
+    MAX_LOOKUPS,
+    implies_partial,
+    pick_compound_index,
+    range_scan_index,
+    record_ids,
+)
 from service.datastores.secantus_patches.matching import op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
@@ -412,6 +418,102 @@ async def test_any_query_finds_what_a_scan_finds(mongo: Mongo) -> None:
         assert scanned == await ids(collection, query), query
         found += len(scanned)
     assert 1000 < found
+
+
+def test_a_range_behind_a_list_of_values_is_read_for_each_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Storage, "_query_implies_partial", staticmethod(implies_partial))
+    monkeypatch.setattr(Storage, "_range_scan_index", range_scan_index)
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    try:
+        store.create_index("loa", "inbox", "user_seq", {"user": 1, "seq": 1, "kind": 1})
+        users, kinds = [f"user{number}" for number in range(8)], ("x", "y")
+        store.insert(
+            "loa",
+            "inbox",
+            [{"user": user, "seq": seq, "kind": kind} for user in users for seq in range(20) for kind in kinds],
+        )
+        three, some = {"$in": users[:3]}, {"$gte": 5, "$lte": 7}
+        for query, number in (
+            ({"user": three, "seq": some}, 18),
+            ({"user": three, "seq": some, "deleted": None}, 18),
+            ({"seq": 7, "user": {"$in": [*users[:3], users[0], "nobody", None]}}, 6),
+            ({"user": three, "seq": {"$in": [1, 2]}, "kind": "x"}, 6),
+            ({"user": three, "seq": {"$in": [1, 2]}, "kind": {"$gte": "y"}}, 6),
+            ({"user": {"$in": []}, "seq": some}, 0),
+            ({"$or": [{"user": user, "seq": {"$gte": 18 - number}} for number, user in enumerate(users[:3])]}, 18),
+            ({"$or": [{"user": users[0], "seq": some}, {"user": three, "seq": some}], "deleted": None}, 18),
+            # A lookup for each combination would read more than the whole collection.
+            ({"user": three, "seq": {"$in": list(range(MAX_LOOKUPS))}, "kind": "x"}, 120),
+        ):
+            assert number == len(record_ids(store, "loa", "inbox", query) or []), query
+        assert record_ids(store, "loa", "inbox", {"$or": [{"user": users[0]}, {"kind": "x"}]}) is None
+    finally:
+        store.close()
+
+
+LISTED = (None, -3, -1.5, 0, 1, 1.0, 2, True, False, "", "a", "B", ObjectId("0" * 24), datetime(2026, 1, 1), {"c": 1})
+"""Values of several types, that an index finds by a range."""
+LISTING: dict[str, dict[str, Any]] = {
+    "plain": {"keys": [("a", 1), ("b", 1)]},
+    "descending": {"keys": [("a", -1), ("b", -1), ("c", 1)]},
+    "unique": {"keys": [("a", 1), ("b", 1), ("_id", 1)], "unique": True},
+    "partial": {"keys": [("a", 1), ("b", 1)], "partialFilterExpression": {"c": {"$exists": True}}},
+    "partial_key": {"keys": [("a", 1), ("b", 1)], "partialFilterExpression": {"b": {"$gt": 0}}},
+    "sparse": {"keys": [("a", 1), ("b", 1)], "sparse": True},
+    "collation": {"keys": [("a", 1), ("b", 1)], "collation": {"locale": "en", "strength": 2}},
+    "nested": {"keys": [("a", 1), ("d.c", 1), ("b", 1)]},
+}
+
+
+@pytest.mark.parametrize("arrays", ["none", "a", "a,b"])
+@pytest.mark.parametrize("index", LISTING)
+async def test_lists_of_values_and_ranges_find_what_a_scan_finds(mongo: Mongo, index: str, arrays: str) -> None:
+    """With missing fields, and with arrays in those fields that are named."""
+    choose = random.Random(f"{index} {arrays}")
+    collection = mongo.database["listed"]
+    await collection.create_index(name=index, **LISTING[index])
+
+    def value(name: str) -> Any:
+        some = [choose.choice(LISTED) for _ in range(choose.randint(0, 3))]
+        return some if name in arrays.split(",") and choose.random() < 0.2 else choose.choice(LISTED)
+
+    def nested() -> Any:
+        of = [{"c": choose.choice(LISTED)} if choose.random() < 0.7 else {} for _ in range(choose.randint(0, 2))]
+        return of if arrays != "none" and choose.random() < 0.3 else {"c": choose.choice(LISTED)}
+
+    await collection.insert_many(
+        [
+            {name: value(name) for name in "abc" if choose.random() < 0.9}
+            | ({"d": nested()} if choose.random() < 0.5 else {})
+            for _ in range(300)
+        ]
+    )
+
+    def listed() -> Document:
+        return {"$in": [choose.choice(LISTED) for _ in range(choose.randint(0, 4))]}
+
+    def bounds() -> Document:
+        low = {choose.choice(("$gt", "$gte")): choose.choice(LISTED[:-1])}
+        high = {choose.choice(("$lt", "$lte")): choose.choice(LISTED[:-1])}
+        return choose.choice((low, high) if "b" in arrays else (low, high, low | high))
+
+    def selection() -> Document:
+        chosen: Document = {"a": choose.choice((listed(), listed(), choose.choice(LISTED)))}
+        for name in choose.sample(("b", "c", "d.c"), choose.randint(0, 2)):
+            exists = {"$exists": True}
+            chosen[name] = choose.choice((bounds(), bounds(), listed(), choose.choice(LISTED), exists))
+        return chosen
+
+    found = 0
+    for _ in range(250):
+        query = choose.choice((selection(), selection(), {"$or": [selection() for _ in range(choose.randint(1, 4))]}))
+        options: dict[str, Any] = {"collation": {"locale": "en", "strength": 2}} if choose.random() < 0.2 else {}
+        scanned = await ids(collection, query, hint={"$natural": 1}, **options)
+        assert scanned == await ids(collection, query, **options), query
+        found += len(scanned)
+    assert 500 < found
 
 
 def test_a_change_stream_starts_at_the_first_change_since_a_time(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The definitions of collections and indexes, which SecantusDB reads and decodes several times in each command."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -48,6 +49,20 @@ def iterate_indexes(self: Any, database: str, collection: str) -> Iterator[Index
         found = known[database, collection] = list(read_indexes(self, database, collection))
     for name, key, options in found:
         yield name, dict(key), dict(options)
+
+
+@contextmanager
+def known_indexes(store: Any) -> Iterator[None]:
+    """Read the indexes of a collection once in this block, which reads one snapshot: a lookup asks for them several
+    times."""
+    if getattr(store._tls, "indexes", None) is not None:
+        yield
+        return
+    store._tls.indexes = {}
+    try:
+        yield
+    finally:
+        store._tls.indexes = None
 
 
 def mark_multikey(self: Any, *arguments: Any) -> Any:

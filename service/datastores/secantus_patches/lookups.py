@@ -1,9 +1,10 @@
 """The documents that a query may match."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import product
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 from bson.max_key import MaxKey
@@ -11,6 +12,8 @@ from bson.min_key import MinKey
 from bson.regex import Regex
 from secantus import storage
 from secantus.storage import Storage
+
+from service.datastores.secantus_patches.definitions import known_indexes
 
 _range_scan_index = Storage._range_scan_index
 _record_ids = Storage._try_index_id_keys
@@ -22,6 +25,20 @@ RANGE = frozenset(Storage._RANGE_OPS)
 COMPARISONS = RANGE - {"$in"}
 MATCH_MISSING = (NoneType, MinKey, MaxKey)
 """Documents without the field may match a comparison with these."""
+MAX_LOOKUPS = 1024
+"""Lookups in an index for one query: for each combination of the values that it lists."""
+
+
+class Part(NamedTuple):
+    """The `conditions` of a query that one index answers. A lookup takes one value of each of the `lists`."""
+
+    conditions: dict[str, Any]
+    lists: dict[str, list[Any]]
+
+    def lookups(self) -> Iterable[dict[str, Any]]:
+        """Iterate over the queries of values, and of at most one range, that are the alternatives of this part."""
+        for values in product(*self.lists.values()):
+            yield self.conditions | dict(zip(self.lists, values, strict=True))
 
 
 def record_ids(
@@ -33,39 +50,68 @@ def record_ids(
     If it names ids, those. SecantusDB prefers any other index: `{_id, participants}` read all chats of a participant.
     Otherwise those that the best index gives for its part of the query; the caller checks the rest. SecantusDB uses
     an index on several fields only for queries of nothing else: `{user_id, seq, deleted}` read all notifications of the
-    user, and a query with `$or` the whole collection.
+    user, and a query with `$or` the whole collection. It takes one list of values and no range behind it, so that of
+    several users it read all notifications, too.
     """
-    if collation is None and not self._is_timeseries(database, collection):
-        if "_id" in query:
-            keys = storage._id_point_lookup_keys(query["_id"])
-            if keys is not None:
-                found = [self._doc_recordid(database, collection, key) for key in keys]
-                return [record_id for record_id in found if record_id is not None]
-        part = indexed_part(self, database, collection, query)
-        if part is not None:
-            ids: list[int] | None = _record_ids(self, database, collection, part)
-            if ids is not None:
-                return ids
-    ids = _record_ids(self, database, collection, query, collation=collation)
-    return ids
+    with known_indexes(self):
+        if collation is None and not self._is_timeseries(database, collection):
+            found = _ids(self, database, collection, query)
+            if found is not None:
+                return found
+        ids: list[int] | None = _record_ids(self, database, collection, query, collation=collation)
+        return ids
 
 
-def indexed_part(store: Any, database: str, collection: str, query: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the conditions of `query` that one index answers, as many as possible; None if SecantusDB finds them."""
-    fields = {name: value for name, value in query.items() if not name.startswith("$")}
-    if len(fields) == len(query) < 3 or not query.keys() - fields.keys() <= REST:
+def _ids(store: Any, database: str, collection: str, query: Any) -> list[int] | None:
+    if not isinstance(query, dict):
         return None
+    found = _named_ids(store, database, collection, query)
+    if found is None and (part := indexed_part(store, database, collection, query)):
+        found = _all_of(_record_ids(store, database, collection, lookup) for lookup in part.lookups())
+    alternatives = query.get("$or")
+    if found is None and isinstance(alternatives, list) and alternatives:
+        found = _all_of(_ids(store, database, collection, alternative) for alternative in alternatives)
+    return found
+
+
+def _named_ids(store: Any, database: str, collection: str, query: dict[str, Any]) -> list[int] | None:
+    keys = storage._id_point_lookup_keys(query["_id"]) if "_id" in query else None
+    if keys is None:
+        return None
+    found = [store._doc_recordid(database, collection, key) for key in keys]
+    return [record_id for record_id in found if record_id is not None]
+
+
+def _all_of(lookups: Iterable[list[int] | None]) -> list[int] | None:
+    """Return the record ids of all lookups, each once; None if no index answers one of them."""
+    found: dict[int, None] = {}
+    for ids in lookups:
+        if ids is None:
+            return None
+        found |= dict.fromkeys(ids)
+    return list(found)
+
+
+def indexed_part(store: Any, database: str, collection: str, query: dict[str, Any]) -> Part | None:
+    """Return the conditions of `query` that one index answers, as many as possible; None if there is no such index."""
+    fields = {name: value for name, value in query.items() if not name.startswith("$")}
+    if not query.keys() - fields.keys() <= REST:
+        return None
+    indexes = [(key, options) for _, key, options in store._iter_indexes(database, collection)]
+    descending = {name for key, _ in indexes for name, direction in key.items() if direction == -1}
     best: dict[str, Any] = {}
-    most = 0
-    for _, key, options in store._iter_indexes(database, collection):
+    most: dict[str, Any] = {}
+    for key, options in indexes:
         partial = options.get("partialFilterExpression") or {}
         if options.get("collation") or not implies_partial(fields, partial):
             continue
-        used = _usable(key, fields, is_multikey=bool(options.get("multikey")))
-        if len(used) > most:
-            most = len(used)
+        used = _usable(key, fields, descending, is_multikey=bool(options.get("multikey")))
+        if len(used) > len(most):
+            most = used
             best = {name: fields[name] for name in partial} | used
-    return best if best and best != query else None
+    # SecantusDB itself takes a list of values in the last place.
+    lists = {name: listed for name in list(most)[:-1] if (listed := _listed(most[name])) is not None}
+    return Part(best, lists) if best else None
 
 
 def pick_compound_index(
@@ -86,19 +132,52 @@ def pick_compound_index(
     return picked
 
 
-def _usable(key: dict[str, Any], fields: dict[str, Any], *, is_multikey: bool) -> dict[str, Any]:
-    """Return the conditions on the first fields of an index: values, and behind them at most one range."""
+def _usable(
+    key: dict[str, Any], fields: dict[str, Any], descending: Collection[str], *, is_multikey: bool
+) -> dict[str, Any]:
+    """Return the conditions on the first fields of an index: values or lists of values, and behind them at most one
+    range. `descending`: the fields of which some index is."""
     used: dict[str, Any] = {}
+    lookups = 1
     for name, direction in key.items():
         value = fields.get(name)
         if name not in fields or direction not in (1, -1) or isinstance(value, (list, re.Pattern, Regex)):
             break
-        if isinstance(value, dict):
+        # Of an array of which one element lacks a nested field, the index does not have that one.
+        if is_multikey and "." in name and _may_be_missing(value):
+            break
+        listed = _listed(value)
+        if listed is not None and lookups * len(listed) <= MAX_LOOKUPS:
+            lookups *= len(listed)
+        elif isinstance(value, dict):
+            bounds = {operator: bound for operator, bound in value.items() if operator in RANGE}
+            # SecantusDB has texts of a descending index in another order if one begins with the other.
+            if name in descending and any(isinstance(bound, str) for bound in bounds.values()):
+                break
             # Different values of one array may be below and above.
-            bounds = {} if is_multikey else {operator: bound for operator, bound in value.items() if operator in RANGE}
+            bounds = dict(list(bounds.items())[:1]) if is_multikey else bounds
             return used | {name: bounds} if bounds else used
         used[name] = value
     return used
+
+
+def _may_be_missing(condition: Any) -> bool:
+    """Return whether a condition may match documents without the field."""
+    if not isinstance(condition, dict):
+        return isinstance(condition, MATCH_MISSING)
+    listed = condition.get("$in")
+    values = [*condition.values(), *(listed if isinstance(listed, list) else [])]
+    return any(isinstance(value, MATCH_MISSING) for value in values)
+
+
+def _listed(condition: Any) -> list[Any] | None:
+    """Return the values of a condition that is a list of values, each of which is looked up by itself; else None."""
+    if not isinstance(condition, dict) or condition.keys() != {"$in"}:
+        return None
+    values = condition["$in"]
+    if not isinstance(values, list) or any(isinstance(each, (dict, list, re.Pattern, Regex)) for each in values):
+        return None
+    return values
 
 
 def range_scan_index(
