@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from service.datastores.find_by_ids import IDS_PER_READ
 from service.datastores.lanes import Contention, Lanes
@@ -16,11 +16,32 @@ __all__ = ["Appended", "SequencedLog"]
 MAX_BATCH = 128
 PAGE = 256
 """How many numbers above a known one a read covers: about what one process can have appended since."""
+MAX_SHARED = 1024
+"""Numbers that one read of several lists covers, at most; so it returns no more documents. Others wait meanwhile."""
+AHEAD = 32
+"""How many numbers above a known one a read of several lists covers. More of one list are read alone."""
 MAX_LAST_NUMBERS = 10_000
 """Lists whose last number is remembered. Reading a forgotten one again takes two reads."""
 LAST_NUMBER_TTL = 12 * 3600.0
 """Seconds after which remembered numbers are read again. Documents above them may have been deleted since, and then no
 index shows that their numbers were taken."""
+
+
+class Above(NamedTuple):
+    """The documents of the list `scope` with a number above `number`, given that the list has reached `floor`."""
+
+    scope: Any
+    number: int
+    floor: int
+
+    @property
+    def last(self) -> int:
+        """The last number that a shared read covers."""
+        return max(self.number, self.floor) + AHEAD
+
+    @property
+    def width(self) -> int:
+        return self.last - self.number
 
 
 class SequencedLog:
@@ -105,6 +126,31 @@ class SequencedLog:
                 return found
             low = high
 
+    async def above_each(self, wanted: Iterable[Above], limit: int) -> dict[Above, list[Document]]:
+        """Like `above`, for each of these. Where few documents are missing, lists share reads (MAX_SHARED)."""
+        parts = await asyncio.gather(*[self._above_together(part, limit) for part in shared_reads(set(wanted))])
+        return {above: found for part in parts for above, found in part.items()}
+
+    async def _above_together(self, wanted: Sequence[Above], limit: int) -> dict[Above, list[Document]]:
+        if len(wanted) == 1:
+            return {wanted[0]: await self.above(*wanted[0], limit)}
+        ranges = [{self.scope: each.scope, self.number: {"$gt": each.number, "$lte": each.last}} for each in wanted]
+        async with unavailable():
+            read = await self._committed.find({"$or": ranges}).to_list(None)
+        lists: dict[Any, list[Document]] = {each.scope: [] for each in wanted}
+        for document in sorted(read, key=lambda document: int(document[self.number])):
+            lists[document[self.scope]].append(document)
+        # A list that is read from several numbers has all that lie above the lowest one.
+        found = {
+            each: [document for document in lists[each.scope] if each.number < document[self.number] <= each.last]
+            for each in wanted
+        }
+        longer = [each for each in wanted if found[each] and found[each][-1][self.number] == each.last]
+        reads = [self.above(each.scope, each.last, each.last, limit) for each in longer]
+        for each, rest in zip(longer, await asyncio.gather(*reads), strict=True):
+            found[each] += rest
+        return found
+
     async def close(self) -> None:
         await self._appends.close()
 
@@ -184,3 +230,17 @@ class _Numbering:
     def _advance(self, scope: Any, number: int) -> None:
         self._last_numbers[scope] = last = max(self._last_numbers[scope], number)
         self._log.remember(scope, last)
+
+
+def shared_reads(wanted: Iterable[Above]) -> list[list[Above]]:
+    """Return what is read together: as many as cover MAX_SHARED numbers, or one alone."""
+    parts: list[list[Above]] = []
+    numbers = MAX_SHARED
+    # One that needs a read alone does not divide the others.
+    for each in sorted(wanted, key=lambda above: above.width):
+        numbers += each.width
+        if numbers > MAX_SHARED:
+            parts.append([])
+            numbers = each.width
+        parts[-1].append(each)
+    return parts

@@ -1,7 +1,7 @@
 """The store of notifications: a numbered list per user."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from service.common.times import now
 from service.datastores.find_by_ids import CONCURRENT_READS, IDS_PER_READ, in_lists
 from service.datastores.mongo import Database, Document, committed_reads, unavailable
 from service.datastores.numbered_ranges import descending
-from service.datastores.sequenced_log import PAGE, Appended, SequencedLog
+from service.datastores.sequenced_log import PAGE, Above, Appended, SequencedLog
 from service.notifications.inbox_store import InboxStore
 from service.notifications.models import (
     DeletedSubject,
@@ -96,10 +96,15 @@ class NotificationStore:
         read = await self._append.last_numbers({ObjectId(user_id): floor for user_id, floor in floors.items()})
         return {str(user): seq for user, seq in read.items()}
 
-    async def above(self, user_id: str, seq: int, floor: int, limit: int) -> list[Document]:
-        """Return the notifications above the number `seq`, deleted ones too, ascending, given that there are some up to
-        `floor`; more than `limit` of them need not be all. Raises Unavailable."""
-        return await self._append.above(ObjectId(user_id), seq, floor, limit)
+    async def above(
+        self, wanted: Iterable[tuple[str, int, int]], limit: int
+    ) -> dict[tuple[str, int, int], list[Document]]:
+        """Return, for each `(user_id, seq, floor)`, the user's notifications above the number `seq`, deleted ones too,
+        ascending, given that there are some up to `floor`; more than `limit` of them need not be all. Raises
+        Unavailable."""
+        places = [Above(ObjectId(user_id), seq, floor) for user_id, seq, floor in wanted]
+        read = await self._append.above_each(places, limit)
+        return {(str(above.scope), above.number, above.floor): found for above, found in read.items()}
 
     async def between(self, user_id: str, first: int, last: int) -> list[Document]:
         """Return the notifications numbered `first` to `last`, deleted ones too, ascending. Raises Unavailable."""

@@ -239,8 +239,7 @@ class NotificationService:
         floors = {user_id: inboxes[user_id].last_seq for user_id, last_seen in requests if last_seen is None}
         last_seqs = await self._store.last_seqs(floors)
         resuming = [(user_id, last_seen) for user_id, last_seen in requests if last_seen is not None]
-        reads = [self._missed(user_id, last_seen, inboxes[user_id].last_seq) for user_id, last_seen in resuming]
-        missed = iter(await asyncio.gather(*reads))
+        missed = iter(await self._missed(resuming, inboxes))
         found = [Missed(last_seqs[user_id]) if last_seen is None else next(missed) for user_id, last_seen in requests]
         for (user_id, _), each in zip(requests, found, strict=True):
             self._dispatcher.set_position(topic_of(user_id), each.last_seq, [user_id])
@@ -255,17 +254,22 @@ class NotificationService:
                 await asyncio.sleep(0)
         return replays
 
-    async def _missed(self, user_id: str, last_seen: int, floor: int) -> Missed:
-        """Return what the user missed since the notification `last_seen`, given that the last one is at least
-        `floor`."""
+    async def _missed(self, resuming: Sequence[tuple[str, int]], inboxes: Mapping[str, Inbox]) -> list[Missed]:
+        """Return what each of these users missed since a notification, given an inbox that may be older."""
+        places = [_unread_place(user_id, last_seen, inboxes[user_id].last_seq) for user_id, last_seen in resuming]
+        found = await self._store.above(filter(None, places), MAX_REPLAY)
+        reads = [
+            self._missed_of(user_id, last_seen, inboxes[user_id].last_seq, found[place] if place else ())
+            for (user_id, last_seen), place in zip(resuming, places, strict=True)
+        ]
+        return await asyncio.gather(*reads)
+
+    async def _missed_of(self, user_id: str, last_seen: int, floor: int, found: Sequence[Document]) -> Missed:
+        """Return what the user missed since the notification `last_seen`, given that the last one is at least `floor`,
+        and those `found` above."""
         if last_seen < 0:
             return Missed(await self._store.last_seq(user_id, floor), (), "unknown_id")
-        last, found = floor, list[Document]()
-        if floor - last_seen <= MAX_REPLAY:
-            # If it is not certain that there is `last_seen`, that one is read, too.
-            after = min(last_seen, max(floor, last_seen - 1))
-            found = await self._store.above(user_id, after, floor, MAX_REPLAY)
-            last = max(floor, found[-1]["seq"]) if found else floor
+        last = max(floor, found[-1]["seq"]) if found else floor
         if last - last_seen > MAX_REPLAY:
             return Missed(await self._store.last_seq(user_id, last), (), "too_far_behind")
         if last < last_seen:
@@ -304,6 +308,14 @@ class NotificationService:
     async def _senders(self, documents: Iterable[Document]) -> Mapping[str, Profile]:
         senders = {str(document["sender_id"]) for document in documents if document["sender_id"]}
         return await self._profiles.profiles(senders) if senders else {}
+
+
+def _unread_place(user_id: str, last_seen: int, floor: int) -> tuple[str, int, int] | None:
+    """Return from where to read what a user missed, as NotificationStore.above takes it; None if it is too much."""
+    if last_seen < 0 or floor - last_seen > MAX_REPLAY:
+        return None
+    # If it is not certain that there is `last_seen`, that one is read, too.
+    return user_id, min(last_seen, max(floor, last_seen - 1)), floor
 
 
 def _is_hint(notification: Document) -> bool:

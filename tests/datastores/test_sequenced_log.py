@@ -12,7 +12,7 @@ from service.common.errors import Unavailable
 from service.datastores import sequenced_log
 from service.datastores.mongo import Database, Document, Mongo
 from service.datastores.optimistic_append import Appended
-from service.datastores.sequenced_log import SequencedLog
+from service.datastores.sequenced_log import MAX_SHARED, Above, SequencedLog, shared_reads
 from tests.conftest import Datastores
 from tests.proxy import Proxy
 
@@ -178,6 +178,38 @@ async def test_last_number_reads_page_after_page(documents: NumberedLists, monke
     await asyncio.gather(*[documents.log.append({"list": "a"}) for _ in range(12)])
     assert [12] * 4 == [await documents.log.last_number("a", floor) for floor in (0, 3, 11, 12)]
     assert 0 == await documents.log.last_number("b")
+
+
+async def test_what_is_missing_of_several_lists_is_found_as_of_each_alone(
+    documents: NumberedLists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of any length, some of them longer than was known, and of one list from several numbers."""
+    for name, limit in {"PAGE": 4, "AHEAD": 3, "MAX_SHARED": 20}.items():
+        monkeypatch.setattr(sequenced_log, name, limit)
+    lengths = {f"list-{number}": number for number in range(12)}
+    before = [{"list": scope} for scope, length in lengths.items() for _ in range(length)]
+    await asyncio.gather(*[documents.log.append(document) for document in before])
+    wanted = [
+        Above(scope, number, floor)
+        for scope, length in lengths.items()
+        for number, floor in {(0, 0), (length // 2, length // 3), (length, length), (2, length), (length + 1, length)}
+    ]
+    found = await documents.log.above_each(wanted, 100)
+    assert set(wanted) == found.keys()
+    for each in wanted:
+        numbers = [document["number"] for document in found[each]]
+        assert list(range(each.number + 1, lengths[each.scope] + 1)) == numbers, each
+        assert await documents.log.above(*each, 100) == found[each]
+
+
+def test_a_shared_read_is_bounded() -> None:
+    """It covers a limited count of numbers, or is that of one list."""
+    missing = [2] * 40 + [1000] * 3 + [400, 300]
+    parts = shared_reads([Above(number, 5000 - count, 5000) for number, count in enumerate(missing)])
+    assert list(range(len(missing))) == sorted(each.scope for part in parts for each in part)
+    assert all(1 == len(part) or sum(each.width for each in part) <= MAX_SHARED for part in parts)
+    counts = [[missing[each.scope] for each in part] for part in parts]
+    assert [[2] * 30, [2] * 10 + [300], [400], [1000], [1000], [1000]] == counts
 
 
 @pytest.mark.parametrize("page", [4, 64])

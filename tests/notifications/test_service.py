@@ -155,6 +155,30 @@ async def test_the_first_page_is_one_read_of_the_notifications(
         await process.close()
 
 
+async def test_those_who_resume_together_share_a_read(datastores: Datastores) -> None:
+    """One who has missed a thousand has a read alone. Each gets their own notifications."""
+    async with recording(datastores) as (mongo, commands):
+        process = ServiceProcess(mongo.database)
+        await process.create_indexes()
+        users = [await process.add_user() for _ in range(12)]
+        for before, user in enumerate(users):
+            await notified(process, user, before + 1)
+        busy = await process.add_user()
+        await notified(process, busy, 1000)
+        await process.notifications.mark_read_up_to(busy, 1000)
+        again = [(users[11], last_seen) for last_seen in (5, 12, 13, -1)]
+        places = [*((user, 1) for user in users), (busy, 0), *again]
+        commands.recorded.clear()
+        replays = await asyncio.gather(*(process.notifications.replay(*place) for place in places))
+        missed = [[event.sequence for event in replay.missed] for replay in replays]
+        assert [list(range(2, length + 1)) for length in range(1, 13)] == missed[:12]
+        assert [list(range(1, 1001)), list(range(6, 13)), [], [], []] == missed[12:]
+        assert [None] * 15 + ["unknown_id"] * 2 == [replay.reset_reason for replay in replays]
+        # Those who do not know where they are have a read for the last number.
+        assert 1 + 1 + 2 == commands.recorded.count("find notifications")
+        await process.close()
+
+
 async def test_a_page_of_unread_notifications_skips_read_ones(process: ServiceProcess) -> None:
     """Pages stay full."""
     user = await process.add_user()
