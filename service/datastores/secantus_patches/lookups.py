@@ -1,7 +1,7 @@
 """The documents that a query may match."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from itertools import product
 from types import NoneType
 from typing import Any, NamedTuple
@@ -30,9 +30,11 @@ MAX_LOOKUPS = 1024
 
 
 class Part(NamedTuple):
-    """The `conditions` of a query that one index answers. A lookup takes one value of each of the `lists`."""
+    """The `conditions` of a query that one index answers, those on its fields in `used`. A lookup takes one value of
+    each of the `lists`."""
 
     conditions: dict[str, Any]
+    used: Set[str]
     lists: dict[str, list[Any]]
 
     def lookups(self) -> Iterable[dict[str, Any]]:
@@ -55,6 +57,7 @@ def record_ids(
     """
     with known_indexes(self):
         if collation is None and not self._is_timeseries(database, collection):
+            query = reliable(self, database, collection, query)
             found = _ids(self, database, collection, query)
             if found is not None:
                 return found
@@ -62,16 +65,50 @@ def record_ids(
         return ids
 
 
-def _ids(store: Any, database: str, collection: str, query: Any) -> list[int] | None:
-    if not isinstance(query, dict):
-        return None
+def reliable(store: Any, database: str, collection: str, query: dict[str, Any]) -> dict[str, Any]:
+    """Return the query without those conditions for which SecantusDB's indexes may lack documents.
+
+    In a descending index, it has texts in another order if one begins with the other. Of an array of which one element
+    lacks a nested field, an index does not have that one.
+    """
+    texts = {name for name, condition in query.items() if _is_text_range(condition)}
+    missing = {name for name, condition in query.items() if "." in name and _may_be_missing(condition)}
+    if not texts and not missing:
+        return query
+    lacking = set()
+    for _, key, options in store._iter_indexes(database, collection):
+        lacking |= {name for name in texts if key.get(name) == -1}
+        lacking |= {name for name in missing if name in key and options.get("multikey")}
+    return {name: condition for name, condition in query.items() if name not in lacking}
+
+
+def _is_text_range(condition: Any) -> bool:
+    return isinstance(condition, dict) and any(isinstance(condition.get(each), str) for each in COMPARISONS - {"$eq"})
+
+
+def _may_be_missing(condition: Any) -> bool:
+    """Return whether a condition may match documents without the field."""
+    if not isinstance(condition, dict):
+        return isinstance(condition, MATCH_MISSING)
+    listed = condition.get("$in")
+    values = [*condition.values(), *(listed if isinstance(listed, list) else [])]
+    return any(isinstance(value, MATCH_MISSING) for value in values)
+
+
+def _ids(store: Any, database: str, collection: str, query: dict[str, Any]) -> list[int] | None:
     found = _named_ids(store, database, collection, query)
     if found is None and (part := indexed_part(store, database, collection, query)):
         found = _all_of(_record_ids(store, database, collection, lookup) for lookup in part.lookups())
     alternatives = query.get("$or")
     if found is None and isinstance(alternatives, list) and alternatives:
-        found = _all_of(_ids(store, database, collection, alternative) for alternative in alternatives)
+        found = _all_of(_alternative_ids(store, database, collection, alternative) for alternative in alternatives)
     return found
+
+
+def _alternative_ids(store: Any, database: str, collection: str, alternative: Any) -> list[int] | None:
+    if not isinstance(alternative, dict):
+        return None
+    return _ids(store, database, collection, reliable(store, database, collection, alternative))
 
 
 def _named_ids(store: Any, database: str, collection: str, query: dict[str, Any]) -> list[int] | None:
@@ -97,21 +134,19 @@ def indexed_part(store: Any, database: str, collection: str, query: dict[str, An
     fields = {name: value for name, value in query.items() if not name.startswith("$")}
     if not query.keys() - fields.keys() <= REST:
         return None
-    indexes = [(key, options) for _, key, options in store._iter_indexes(database, collection)]
-    descending = {name for key, _ in indexes for name, direction in key.items() if direction == -1}
     best: dict[str, Any] = {}
     most: dict[str, Any] = {}
-    for key, options in indexes:
+    for _, key, options in store._iter_indexes(database, collection):
         partial = options.get("partialFilterExpression") or {}
         if options.get("collation") or not implies_partial(fields, partial):
             continue
-        used = _usable(key, fields, descending, is_multikey=bool(options.get("multikey")))
+        used = _usable(key, fields, is_multikey=bool(options.get("multikey")))
         if len(used) > len(most):
             most = used
             best = {name: fields[name] for name in partial} | used
     # SecantusDB itself takes a list of values in the last place.
     lists = {name: listed for name in list(most)[:-1] if (listed := _listed(most[name])) is not None}
-    return Part(best, lists) if best else None
+    return Part(best, most.keys(), lists) if best else None
 
 
 def pick_compound_index(
@@ -132,28 +167,20 @@ def pick_compound_index(
     return picked
 
 
-def _usable(
-    key: dict[str, Any], fields: dict[str, Any], descending: Collection[str], *, is_multikey: bool
-) -> dict[str, Any]:
+def _usable(key: dict[str, Any], fields: dict[str, Any], *, is_multikey: bool) -> dict[str, Any]:
     """Return the conditions on the first fields of an index: values or lists of values, and behind them at most one
-    range. `descending`: the fields of which some index is."""
+    range."""
     used: dict[str, Any] = {}
     lookups = 1
     for name, direction in key.items():
         value = fields.get(name)
         if name not in fields or direction not in (1, -1) or isinstance(value, (list, re.Pattern, Regex)):
             break
-        # Of an array of which one element lacks a nested field, the index does not have that one.
-        if is_multikey and "." in name and _may_be_missing(value):
-            break
         listed = _listed(value)
         if listed is not None and lookups * len(listed) <= MAX_LOOKUPS:
             lookups *= len(listed)
         elif isinstance(value, dict):
             bounds = {operator: bound for operator, bound in value.items() if operator in RANGE}
-            # SecantusDB has texts of a descending index in another order if one begins with the other.
-            if name in descending and any(isinstance(bound, str) for bound in bounds.values()):
-                break
             # Different values of one array may be below and above.
             bounds = dict(list(bounds.items())[:1]) if is_multikey else bounds
             return used | {name: bounds} if bounds else used
@@ -161,23 +188,17 @@ def _usable(
     return used
 
 
-def _may_be_missing(condition: Any) -> bool:
-    """Return whether a condition may match documents without the field."""
-    if not isinstance(condition, dict):
-        return isinstance(condition, MATCH_MISSING)
-    listed = condition.get("$in")
-    values = [*condition.values(), *(listed if isinstance(listed, list) else [])]
-    return any(isinstance(value, MATCH_MISSING) for value in values)
-
-
 def _listed(condition: Any) -> list[Any] | None:
     """Return the values of a condition that is a list of values, each of which is looked up by itself; else None."""
     if not isinstance(condition, dict) or condition.keys() != {"$in"}:
         return None
     values = condition["$in"]
-    if not isinstance(values, list) or any(isinstance(each, (dict, list, re.Pattern, Regex)) for each in values):
-        return None
-    return values
+    return values if isinstance(values, list) and all(map(is_value, values)) else None
+
+
+def is_value(condition: Any) -> bool:
+    """Return whether a condition is a value that an index has in one place."""
+    return not isinstance(condition, (dict, list, re.Pattern, Regex))
 
 
 def range_scan_index(
