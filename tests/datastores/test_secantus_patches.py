@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import wiredtiger
-from bson import SON, Code, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson import SON, Code, Decimal128, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from pymongo import IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from secantus import ordering, query, storage
@@ -32,10 +32,18 @@ from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
 from service.datastores.secantus_patches.snapshots import release_snapshot
 from service.datastores.secantus_patches.sorting import sort_documents
+from service.datastores.secantus_patches.walks import find_matching, find_walk
 
 VALUES = (None, 0, 1, 1.0, True, False, "1", "", "ắ", [], [1], [1, "1"], {}, {"c": 1}, {"c": True}, {"c": [1, 2]})
 ALIKE = ((0, False), (1, True), ([1], [True]), ({"c": 1}, {"c": True}), ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
 """Values that are equal in Python, and not in MongoDB."""
+PATCHED = {
+    "_query_implies_partial": staticmethod(implies_partial),
+    "_pick_compound_eq_index": pick_compound_index,
+    "_range_scan_index": range_scan_index,
+    "_try_index_id_keys": record_ids,
+}
+"""The functions of SecantusDB that look documents up."""
 FIELDS = ("a", "b", "c", "d")
 INDEXES: dict[str, dict[str, Any]] = {
     "a": {"keys": [("a", 1)]},
@@ -423,8 +431,8 @@ async def test_any_query_finds_what_a_scan_finds(mongo: Mongo) -> None:
 def test_a_range_behind_a_list_of_values_is_read_for_each_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Storage, "_query_implies_partial", staticmethod(implies_partial))
-    monkeypatch.setattr(Storage, "_range_scan_index", range_scan_index)
+    for name, function in PATCHED.items():
+        monkeypatch.setattr(Storage, name, function)
     store = Storage(str(tmp_path), ttl_sweep_seconds=0)
     try:
         store.create_index("loa", "inbox", "user_seq", {"user": 1, "seq": 1, "kind": 1})
@@ -514,6 +522,133 @@ async def test_lists_of_values_and_ranges_find_what_a_scan_finds(mongo: Mongo, i
         assert scanned == await ids(collection, query, **options), query
         found += len(scanned)
     assert 500 < found
+
+
+MOMENTS = [datetime(1600, 1, 1), *(datetime(2026, 1, 1) + timedelta(milliseconds=257 * step) for step in range(12))]
+SORTABLE: dict[str, list[Any]] = {
+    "times": MOMENTS,
+    "ids": [ObjectId(f"{number:024x}") for number in (0, 1, 255, 256, 65536, 2**90)],
+    "texts": ["", "a", "a\0", "a\0b", "ab", "B", "ắ", "👍", "\uffff"],
+    "truths": [True, False],
+    "numbers": [1, 2.5, -3, 1e300, 1e-300, -1e300, float("nan"), Decimal128("1.5")],
+    "nulls": [None],
+    "times and nulls": [*MOMENTS, None],
+    "mixed": [None, 1, "x", True, {"c": 1}, ObjectId("1" * 24), *MOMENTS[:3]],
+}
+
+
+def test_the_first_documents_of_an_order_are_those_of_a_sorted_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By indexes of any directions, of values of any types, behind values, within bounds, with arrays, partial ones."""
+    for name, function in PATCHED.items():
+        monkeypatch.setattr(Storage, name, function)
+    choose = random.Random(11)
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    walked = 0
+
+    def value(name: str, arrays: str) -> Any:
+        some = columns[name][: choose.choice((2, 100))]
+        listed = [choose.choice(some) for _ in range(choose.randint(0, 3))]
+        return listed if name in arrays and choose.random() < 0.1 else choose.choice(some)
+
+    def condition(name: str) -> Any:
+        low = {choose.choice(("$gt", "$gte")): choose.choice(columns[name])}
+        high = {choose.choice(("$lt", "$lte")): choose.choice(columns[name])}
+        other: Document = {choose.choice(("$ne", "$eq")): choose.choice(columns[name])}
+        others = (other, {"$exists": True}, {"$in": columns[name][:2]})
+        # By a range of numbers, an index does not find very small ones.
+        return choose.choice(others if columns[name] is SORTABLE["numbers"] else (low, high, low | high, *others))
+
+    try:
+        for number in range(90):
+            collection = f"sorted{number}"
+            columns = {name: SORTABLE[choose.choice(list(SORTABLE))] for name in "abc"}
+            partial = choose.choice(({}, {}, {"partialFilterExpression": {"b": {"$exists": True}}}, {"sparse": True}))
+            keys = [
+                {name: choose.choice((1, -1)) for name in choose.sample(["a", "b", "c", "_id"], choose.randint(1, 4))}
+                for _ in range(choose.randint(1, 2))
+            ]
+            for place, key in enumerate(keys):
+                store.create_index("loa", collection, str(place), key, dict(partial))
+            arrays = choose.choice(("", "", "a", "ab"))
+            documents = [
+                {"_id": number} | {name: value(name, arrays) for name in "abc" if choose.random() < 0.98}
+                for number in choose.sample(range(60), choose.choice((1, 60)))
+            ]
+            store.insert("loa", collection, documents)
+            for _ in range(30):
+                key = choose.choice(keys)
+                place = choose.randrange(len(key))
+                query = {name: choose.choice(documents).get(name) for name in list(key)[:place]}
+                field = list(key)[place]
+                if field != "_id" and choose.random() < 0.6:
+                    query[field] = condition(field)
+                if choose.random() < 0.3:
+                    query.setdefault(choose.choice("abc"), {"$exists": True})
+                order = {field: choose.choice((1, -1))}
+                order |= {name: choose.choice((1, -1)) for name in choose.sample("abc", choose.randint(0, 2))}
+                order = {name: direction for name, direction in order.items() if name not in query or name == field}
+                order.setdefault("_id", choose.choice((1, -1)))
+                page: Any = {"sort": order, "skip": choose.choice((0, 0, 3)), "limit": choose.choice((1, 5, 30))}
+                page["projection"] = choose.choice((None, {"a": 1}))
+                scanned = store.find_matching("loa", collection, dict(query), hint={"$natural": 1}, **page)
+                assert repr(scanned) == repr(find_matching(store, "loa", collection, query, **page)), (
+                    keys,
+                    query,
+                    page,
+                )
+                walked += find_walk(store, "loa", collection, query, *next(iter(order.items()))) is not None
+    finally:
+        store.close()
+    assert 300 < walked
+
+
+def test_of_an_order_only_the_first_documents_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that have the same place as the last of them."""
+    for name, function in PATCHED.items():
+        monkeypatch.setattr(Storage, name, function)
+    read: list[int] = []
+    by_record_ids = Storage._docs_by_recordids
+
+    def counted(self: Any, database: str, collection: str, record_ids: list[int]) -> Any:
+        read.append(len(record_ids))
+        return by_record_ids(self, database, collection, record_ids)
+
+    monkeypatch.setattr(Storage, "_docs_by_recordids", counted)
+    store = Storage(str(tmp_path), ttl_sweep_seconds=0)
+    try:
+        store.create_index("loa", "chats", "members_at", {"members": 1, "at": -1, "_id": -1})
+        store.create_index("loa", "chats", "kind", {"kind": 1, "state": 1})
+        moments = [datetime(2026, 1, 1) + timedelta(seconds=number // 2) for number in range(200)]
+        kinds = [{"kind": "x" if number % 50 == 0 else "y", "state": number % 2} for number in range(200)]
+        store.insert(
+            "loa",
+            "chats",
+            [
+                {"_id": number, "members": ["ann", "binh"], "at": at, **kind}
+                for number, (at, kind) in enumerate(zip(moments, kinds, strict=True))
+            ],
+        )
+        latest = {"at": -1, "_id": -1}
+        for query, order, page, first, most in (
+            ({"members": "ann"}, latest, {"limit": 10}, 199, 12),
+            ({"members": "ann"}, {"at": -1, "_id": 1}, {"limit": 1}, 198, 4),
+            ({"members": "ann"}, {"at": 1, "_id": 1}, {"limit": 10}, 0, 12),
+            ({"members": "ann"}, latest, {"limit": 10, "skip": 10}, 189, 22),
+            ({"members": "ann", "at": {"$lt": moments[100]}}, latest, {"limit": 5}, 99, 9),
+            ({"members": "ann", "at": {"$gte": moments[100]}}, {"at": 1, "_id": 1}, {"limit": 5}, 100, 9),
+            ({"members": "ann", "state": 0}, latest, {"limit": 10}, 198, 40),
+            # Another index has fewer of them.
+            ({"members": "ann", "kind": "x", "state": 0}, latest, {"limit": 2}, 150, 4),
+            ({"_id": {"$in": [3, 4]}, "members": "ann"}, latest, {"limit": 2}, 4, 2),
+        ):
+            read.clear()
+            found = find_matching(store, "loa", "chats", query, sort=order, **page)
+            assert (first, page["limit"]) == (found[0]["_id"], len(found)), query
+            assert sum(read) <= most, query
+    finally:
+        store.close()
 
 
 def test_a_change_stream_starts_at_the_first_change_since_a_time(tmp_path: Path) -> None:

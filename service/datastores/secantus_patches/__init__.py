@@ -41,6 +41,7 @@ from service.datastores.secantus_patches.transactions import (
     update_together,
 )
 from service.datastores.secantus_patches.updates import delete_index_entries, update
+from service.datastores.secantus_patches.walks import find_matching
 
 
 def record_nothing(*_: object) -> None:
@@ -72,6 +73,7 @@ def apply() -> None:
             "_delete_index_entries": delete_index_entries,
             "_try_index_id_keys": record_ids,
             "_range_scan_index": range_scan_index,
+            "find_matching": find_matching,
             "_query_implies_partial": staticmethod(implies_partial),
             "_pick_compound_eq_index": pick_compound_index,
             "create_index": create_index,

@@ -1,7 +1,7 @@
 """The documents that a query may match."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from itertools import product
 from types import NoneType
 from typing import Any, NamedTuple
