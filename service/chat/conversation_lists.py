@@ -111,7 +111,7 @@ class ConversationLists:
             return await self._most_recent(active, limit, fields)
         moment, conversation_id = before
         # Any number of conversations may have their last activity in the same millisecond: those are read first. One
-        # read with an `$or` would be of all conversations of the user on the embedded server.
+        # read with an `$or` would be of all conversations before these, too, on the embedded server.
         same_moment = {"participants": user_id, "last_activity": moment, "_id": {"$lt": conversation_id}}
         found = await self._most_recent(same_moment, limit, fields)
         if len(found) < limit:
@@ -123,8 +123,8 @@ class ConversationLists:
         """Return the `limit` most recently active ones.
 
         If at least `limit` have been active since a moment, these are among them, whatever has changed meanwhile: the
-        last row of the page before is such a moment, unless the user has left one. The embedded server reads all that
-        match before it sorts them.
+        last row of the page before is such a moment, unless the user has left one. Not every database with MongoDB's
+        protocol stops at the limit of a sort.
         """
         place = user_id, limit
         if since := self._last_rows.get(place):

@@ -91,8 +91,8 @@ class MessageStore:
         it. Raises Unavailable.
 
         `last_rev` is a rev known to exist; messages above it are found as well. Reads a bounded number of messages at a
-        time, and only as the caller iterates. Reads ranges instead of sorting: on the embedded server a sort reads the
-        whole conversation.
+        time, and only as the caller iterates. Reads ranges instead of sorting: on the embedded server a sort by number
+        reads the whole conversation.
         """
         low, width = after, FIRST_WINDOW
         while True:

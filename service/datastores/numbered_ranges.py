@@ -1,7 +1,7 @@
 """Pages of a numbered list in which numbers may be missing, read in bounded ranges of numbers.
 
-A sort with a limit would be simpler. But the embedded database reads everything that matches before it sorts, which is
-the rest of the list for each page.
+A sort with a limit would be simpler. But the embedded database reads everything that matches before it sorts by a
+number, which is the rest of the list for each page.
 """
 
 from collections.abc import Awaitable, Callable

@@ -163,7 +163,7 @@ class PostStore:
 
         The sort key of a post is its `created_at` and its id; there need not be a post with this one.
 
-        Queries time ranges of growing length: the embedded database reads and sorts everything that a query matches.
+        Queries time ranges of growing length: not every database with MongoDB's protocol stops at the limit of a sort.
         Raises Unavailable.
         """
         moment, end = now, END

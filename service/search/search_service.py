@@ -28,7 +28,7 @@ MAX_READS = 120
 """Documents that one request reads, roughly, beside the list of conversations: 15 to 25 ms of the embedded database."""
 MAX_FIRST_LISTED = 512
 """Conversations that are listed for the first page: those of which a message was stored a moment ago are found among
-them. A read of the list costs the embedded database as much as its length, however few are wanted."""
+them."""
 MAX_LISTED = 120
 """Conversations that are listed for a page that continues."""
 FIRST_GROUP = 4
