@@ -27,7 +27,7 @@ from service.datastores.secantus_patches.lookups import (
     range_scan_index,
     record_ids,
 )
-from service.datastores.secantus_patches.matching import op_matches
+from service.datastores.secantus_patches.matching import match_clause, op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.seldom import PRUNE_INTERVAL, prune_seldom
 from service.datastores.secantus_patches.snapshots import release_snapshot
@@ -315,6 +315,28 @@ def test_a_list_of_values_matches_what_secantusdb_compares_with_each() -> None:
             assert (expected, expected) == (op_matches(values, "$in", listed), op_matches(values, "$in", listed))
             found += expected
     assert 100 < found
+
+
+def test_alternatives_match_what_secantusdb_compares_with_each() -> None:
+    """Those that begin with another id, and any others; errors, too."""
+    choose = random.Random(13)
+    known = [ObjectId(str(number) * 24) for number in range(3)]
+    values = [*known, *known, None, [known[0]], [], str(known[0]), 1]
+    found = 0
+    for _ in range(2000):
+        document = {name: choose.choice(values) for name in choose.sample("abc", choose.randint(0, 3))}
+        conditions = [*values, {"$in": known[:2]}, {"$gt": known[0]}, {"$ne": known[1]}, {"$exists": False}]
+        alternatives = [
+            {name: choose.choice(conditions) for name in choose.sample(("a", "b", "a.c"), choose.randint(0, 2))}
+            for _ in range(choose.randint(1, 3))
+        ]
+        expected = query._match_clause(document, "$or", alternatives, None, None)
+        assert expected == match_clause(document, "$or", alternatives, None, None), (document, alternatives)
+        found += expected
+    assert 500 < found < 1500
+    for wrong in ([], [1], {}, [{"a": known[0]}, 1]):
+        with pytest.raises(query.QueryError):
+            match_clause({"a": known[1]}, "$or", wrong, None, None)
 
 
 def test_documents_are_sorted_as_secantusdb_sorts_them() -> None:

@@ -30,7 +30,7 @@ from service.datastores.secantus_patches.lookups import (
     range_scan_index,
     record_ids,
 )
-from service.datastores.secantus_patches.matching import op_matches
+from service.datastores.secantus_patches.matching import match_clause, op_matches
 from service.datastores.secantus_patches.packing import pack, unpack
 from service.datastores.secantus_patches.snapshots import dispatch
 from service.datastores.secantus_patches.sorting import sort_documents
@@ -54,7 +54,7 @@ def apply() -> None:
         sys.modules[wiredtiger.Cursor.__module__]: {"pack": pack, "unpack": unpack},
         commands: {"_maybe_record_profile": record_nothing},
         projection: {"copy": copying},
-        query: {"_op_matches": op_matches},
+        query: {"_match_clause": match_clause, "_op_matches": op_matches},
         secantus_transactions: {"copy": copying},
         secantus_update: {"copy": copying},
         server: {"dispatch": dispatch},

@@ -1,7 +1,7 @@
-"""The comparison of documents with a list of values."""
+"""The comparison of documents with a list of values, and with alternatives."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import ObjectId
@@ -10,6 +10,7 @@ from secantus import query
 HASHABLE = (str, ObjectId)
 """A value of one of these types is equal only to values of the same type."""
 
+_match_clause = query._match_clause
 _op_matches = query._op_matches
 
 
@@ -39,3 +40,20 @@ def op_matches(values: Sequence[Any], op: str, arg: Any, collation: Any = None, 
         if members is not None:
             return values[0] in members
     return bool(_op_matches(values, op, arg, collation, **options))
+
+
+def match_clause(document: Mapping[str, Any], key: str, condition: Any, *options: Any) -> bool:
+    """Return whether a document matches a condition, as `query._match_clause` does. That one compares it with each
+    alternative of an `$or`, also with those that begin with another id."""
+    if key == "$or" and isinstance(condition, list) and condition:
+        condition = [alternative for alternative in condition if not _has_other_id(document, alternative)]
+        if not condition:
+            return False
+    return bool(_match_clause(document, key, condition, *options))
+
+
+def _has_other_id(document: Mapping[str, Any], alternative: Any) -> bool:
+    if not isinstance(alternative, dict) or not alternative:
+        return False
+    name, wanted = next(iter(alternative.items()))
+    return type(wanted) is ObjectId and type(stored := document.get(name)) is ObjectId and stored != wanted
