@@ -28,11 +28,18 @@ class Lease:
         self._held_until = -math.inf
         """When the lease expires that this process has taken, by the monotonic clock."""
 
-    async def hold(self) -> bool:
-        """Take or renew the lease. Return whether this process holds it; False if Redis is unavailable."""
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the lease that this process has taken expires; 0 if it holds none."""
+        return max(0.0, self._held_until - time.monotonic())
+
+    async def hold(self, timeout: float = REDIS_TIMEOUT) -> bool:
+        """Take or renew the lease. Return whether this process holds it; False if Redis is unavailable.
+
+        `timeout`: seconds that Redis has to reply."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(REDIS_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 held = await self._take()
         except REDIS_ERRORS:
             return False
@@ -40,8 +47,9 @@ class Lease:
         return held
 
     async def keep(self) -> bool:
-        """Renew the lease. Return whether this process still holds it: if Redis is unavailable, until it expires."""
-        return await self.hold() or time.monotonic() < self._held_until
+        """Renew the lease. Return whether this process still holds it: if Redis is unavailable, until it expires, which
+        this does not outlast."""
+        return await self.hold(min(REDIS_TIMEOUT, self.seconds_left)) or self.seconds_left > 0
 
     async def _take(self) -> bool:
         if await self._redis.set(self._key, self._owner, nx=True, px=self._milliseconds):

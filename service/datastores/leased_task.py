@@ -48,7 +48,8 @@ class LeasedTask:
         work = asyncio.ensure_future(self._work())
         try:
             while not work.done():
-                await asyncio.wait([work], timeout=RENEW_INTERVAL)
+                # No longer than the lease: if Redis is only unavailable here, another process then takes over.
+                await asyncio.wait([work], timeout=min(RENEW_INTERVAL, self._lease.seconds_left))
                 if not await self._lease.keep():
                     log.warning("lease_lost", task=self._name)
                     return

@@ -1,7 +1,7 @@
 """Work that one process does for all: by the holder of the lease, and by its successor once it has ended."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
@@ -19,10 +19,10 @@ KEY = "{loa}:tests:leased"
 class Worker:
     """Its work runs until it is cancelled, or until `fail`."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, ttl: float = leased_task.LEASE_TTL) -> None:
         self.started, self.stopped, self.fail = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.starts = 0
-        self.task = LeasedTask(Lease(redis, KEY, leased_task.LEASE_TTL), self._work, "tests")
+        self.task = LeasedTask(Lease(redis, KEY, ttl), self._work, "tests")
 
     async def _work(self) -> None:
         self.starts += 1
@@ -83,9 +83,9 @@ async def test_a_short_outage_of_redis_does_not_stop_the_work(
         worker, renewals = Worker(proxied), 0
         hold = Lease.hold
 
-        async def counted(lease: Lease) -> bool:
+        async def counted(lease: Lease, *timeout: float) -> bool:
             nonlocal renewals
-            held = await hold(lease)
+            held = await hold(lease, *timeout)
             renewals += not held
             return held
 
@@ -107,4 +107,27 @@ async def test_a_short_outage_of_redis_does_not_stop_the_work(
         async with asyncio.timeout(10):
             await worker.stopped.wait()
         assert 1 == worker.starts
+        await worker.task.close()
+
+
+@pytest.mark.parametrize(("fail", "renew_interval"), [(Proxy.blackhole, 0.02), (Proxy.cut, 1.0)])
+async def test_who_does_not_reach_redis_stops_before_another_process_takes_over(
+    fail: Callable[[Proxy], None],
+    renew_interval: float,
+    datastores: Datastores,
+    redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether Redis does not answer, or refuses, and whenever the renewals are due."""
+    monkeypatch.setattr(leased_task, "RENEW_INTERVAL", renew_interval)
+    async with Proxy(datastores.redis_url) as proxy, connect(proxy.url) as proxied:
+        worker, successor = Worker(proxied, 1.5), Lease(redis, KEY, 5)
+        await worker.task.start()
+        async with asyncio.timeout(5):
+            await worker.started.wait()
+            fail(proxy)
+            while not await successor.hold():
+                await asyncio.sleep(0.005)
+        async with asyncio.timeout(0.2):
+            await worker.stopped.wait()
         await worker.task.close()
