@@ -119,8 +119,8 @@ class NotificationOutbox:
                 self._wake.clear()
                 due = [self._clearing_due - now] if self._done and not self._clearing else []
                 due += [] if self._recovery else [self._recovery_due - now]
-                gathered = self._queue.seconds_to_next()
-                due += [] if gathered is None else [gathered]
+                if len(self._dispatches) < MAX_DISPATCHES and (gathered := self._queue.seconds_to_next()) is not None:
+                    due.append(gathered)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), min(due) if due else None)
         except Exception:

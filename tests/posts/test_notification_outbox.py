@@ -1,6 +1,7 @@
 """The outbox stores the notifications of every comment once, whatever fails or crashes in between."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from service.datastores.mongo import Document, Mongo
 from service.notifications.models import Notification, NotificationRequest
 from service.posts import notification_outbox as outbox_module
 from service.posts.notification_outbox import CLEAR_DELAY
+from service.posts.outbox_queue import BURST
 from service.posts.pending import CLEAR_BATCH, PENDING
 from tests.conftest import Datastores
 from tests.notifications.conftest import StartProcess
@@ -364,6 +366,48 @@ async def test_a_busy_post_does_not_hold_up_the_notifications_of_others(
     await wait_for_notifications(process, author, 21)
     assert [1, 20] == batches
     assert comments[::-1] == [item.data.comment_id for item in await notifications(process, author)]
+
+
+async def test_the_outbox_sleeps_while_all_dispatches_are_in_progress(
+    start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also once a post has waited for further comments for long enough."""
+    steps, never = 0, 1000.0
+
+    def clock() -> float:
+        nonlocal steps
+        steps += 1
+        return time.monotonic()
+
+    monkeypatch.setattr(outbox_module, "MAX_DISPATCHES", 1)
+    monkeypatch.setattr(outbox_module, "CLEAR_DELAY", never)
+    process = start_process(recovery_interval=never, clock=clock)
+    author, other, reader = [await process.add_user() for _ in range(3)]
+    busy, quiet = await process.post(author), await process.post(other)
+    await start_outbox(process, monkeypatch)
+    notify, begun, stored = process.notifications.notify, asyncio.Queue[str](), asyncio.Queue[None]()
+
+    async def notify_slowly(requests: Sequence[NotificationRequest]) -> list[Exception | None]:
+        begun.put_nowait(requests[0].user_id)
+        await stored.get()
+        return await notify(requests)
+
+    monkeypatch.setattr(process.notifications, "notify", notify_slowly)
+    await process.comment(reader, busy)
+    assert author == await begun.get()
+    await process.comment(reader, busy)
+    await process.comment(reader, quiet)
+    stored.put_nowait(None)
+    assert other == await begun.get()
+    await asyncio.sleep(2 * BURST)
+    steps = 0
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert 0 == steps
+    stored.put_nowait(None)
+    assert author == await begun.get()
+    stored.put_nowait(None)
+    await wait_for_notifications(process, author, 2)
 
 
 @pytest.mark.parametrize("slow", ["recovery", "removing marks"])
