@@ -93,6 +93,7 @@ class Deletion:
                 Grouper(stores.notifications, stores.inboxes, stores.notification_groups),
                 self._dispatcher,
             ),
+            caches,
         )
         self._attachments = Attachments(
             stores.attachments, file_storage(settings.attachments_url, stores.attachment_files), links

@@ -7,6 +7,7 @@ from bson import ObjectId
 from service.common.profiles import Profile
 from service.notifications.deletion import NotificationDeletion
 from service.notifications.models import DeletedSubject
+from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContextLoader
 from service.posts.comment_notices import comment_notice_of
 from service.posts.comment_store import CommentStore
@@ -29,6 +30,7 @@ class PostErasure:
         recipients: RecipientSelector,
         reactions: ReactionStore,
         notifications: NotificationDeletion,
+        caches: CommentCaches,
     ) -> None:
         self._posts = posts
         self._comments = comments
@@ -36,6 +38,7 @@ class PostErasure:
         self._recipients = recipients
         self._reactions = reactions
         self._notifications = notifications
+        self._caches = caches
         self._posts_erased: list[DeletedSubject] = []
         """A process may have been about to store the notifications of mentions in them."""
 
@@ -57,6 +60,8 @@ class PostErasure:
             await self._reactions.delete(post_ids)
             self._posts_erased += subjects
             await self._posts.erase(post_ids)
+            # Else other processes would go on to notify the user of comments.
+            self._caches.posts.changed(post_ids)
             await self._reactions.delete(post_ids)
             count += len(batch)
         await self._notifications.delete(self._posts_erased)
@@ -78,6 +83,7 @@ class PostErasure:
                 if mentions := [user_id for user_id, type in candidates if type == "NEW_MENTION"]:
                     mentioned[comment["_id"]] = mentions
             await self._comments.erase(batch, mentioned)
+            self._caches.parents.changed([(comment["post_id"], comment["_id"]) for comment in batch])
             await self._notifications.delete([_deleted(*pair) for pair in zip(notices, found, strict=True)])
             count += len(batch)
         return count

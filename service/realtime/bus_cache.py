@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 MAX_AGE = 20.0
 """Seconds for which a value is used after it was read: a process may be killed after it has stored a change, and before
-it has said so. Deletions of posts and users look again after a minute, at what was stored meanwhile."""
+it has said so. A deletion of a post or comment looks again after a minute, at what was stored meanwhile."""
 MAX_ENTRIES = 10_000
 MAX_CHANGES = 10_000
 """Changes within MAX_AGE that are remembered. If there are more, everything is read again."""

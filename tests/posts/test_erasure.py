@@ -6,7 +6,7 @@ import pytest
 from bson import ObjectId
 
 from service.accounts.profiles import ProfileService
-from service.common.errors import Unavailable
+from service.common.errors import NotFound, Unavailable
 from service.common.times import now
 from service.datastores.mongo import Mongo
 from service.notifications.deletion import NotificationDeletion
@@ -15,6 +15,7 @@ from service.notifications.inbox_service import InboxService
 from service.posts.comment_caches import CommentCaches
 from service.posts.comment_context import CommentContextLoader
 from service.posts.erasure import PostErasure
+from service.posts.models import NewComment
 from service.posts.post_notices import post_notice_of
 from service.posts.reaction_state import Change, Subject
 from service.posts.recipients import RecipientSelector
@@ -25,10 +26,15 @@ from service.realtime.timer_wheel import TimerWheel
 from service.stores import Stores
 
 
-def erasure_of(stores: Stores) -> PostErasure:
+def caches_of(stores: Stores, bus: LocalBus) -> CommentCaches:
     profiles = ProfileService(stores.users)
-    bus = LocalBus()
-    caches = CommentCaches(bus, stores.posts, stores.comments, profiles, stores.blocks, stores.post_mutes)
+    return CommentCaches(bus, stores.posts, stores.comments, profiles, stores.blocks, stores.post_mutes)
+
+
+def erasure_of(stores: Stores, bus: LocalBus | None = None) -> PostErasure:
+    profiles = ProfileService(stores.users)
+    bus = bus or LocalBus()
+    caches = caches_of(stores, bus)
     contexts = CommentContextLoader(caches, stores.posts, stores.comments, profiles)
     recipients = RecipientSelector(profiles, caches)
     dispatcher = Dispatcher(bus, Registry(TimerWheel()))
@@ -38,7 +44,7 @@ def erasure_of(stores: Stores) -> PostErasure:
         Grouper(stores.notifications, stores.inboxes, stores.notification_groups),
         dispatcher,
     )
-    return PostErasure(stores.posts, stores.comments, contexts, recipients, stores.reactions, deletion)
+    return PostErasure(stores.posts, stores.comments, contexts, recipients, stores.reactions, deletion, caches)
 
 
 async def test_an_interrupted_erasure_leaves_no_notification_of_a_post_and_no_reactions(
@@ -71,3 +77,28 @@ async def test_an_interrupted_erasure_leaves_no_notification_of_a_post_and_no_re
     inbox = await stores.inboxes.inbox(reader.id)
     assert (0, 1) == (inbox.unread, inbox.last_seq)
     assert 0 == await mongo.database["reactions"].count_documents({})
+
+
+async def test_what_was_erased_counts_at_once_for_who_comments(mongo: Mongo) -> None:
+    """Nobody is notified any more, although another process knows the posts and comments as they were."""
+    stores, bus = Stores.build(mongo.database), LocalBus()
+    await stores.comments.create_indexes()
+    author, reader = [(await stores.users.add(f"u{ObjectId()}", "User", "")).profile.id for _ in range(2)]
+    bare, commented = [(await stores.posts.insert(author, "Hello", now()))["_id"] for _ in range(2)]
+    parent = (await stores.comments.append(author, str(commented), NewComment(content="Hi"))).document["_id"]
+    profiles, caches = ProfileService(stores.users), caches_of(stores, bus)
+    contexts = CommentContextLoader(caches, stores.posts, stores.comments, profiles)
+
+    async def notified() -> set[ObjectId | None]:
+        context = await contexts.load(reader, str(commented), str(parent))
+        return {context.post_author, context.parent_author}
+
+    await contexts.load(reader, str(bare), None)
+    assert {ObjectId(author)} == await notified()
+    erasure = erasure_of(stores, bus)
+    await erasure.erase_posts(author)
+    await erasure.erase_comments(author)
+    assert {None} == await notified()
+    with pytest.raises(NotFound):
+        await contexts.load(reader, str(bare), None)
+    await contexts.close()
