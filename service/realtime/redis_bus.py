@@ -97,6 +97,8 @@ class RedisBus:
         """By channel; none is idle, unless its last publication is in flight."""
         self._with_messages: dict[bytes, None] = {}
         """Channels whose outbox has messages, the one first that has had some for the longest time."""
+        self._gaps_in_flight = 0
+        """Channels that the last report to all has not covered: their publications were in flight."""
         self._waiting = 0
         self._waiting_bytes = 0
         self._to_flush: dict[bytes, None] = {}
@@ -246,13 +248,15 @@ class RedisBus:
         outbox.overflowed = True
         if not outbox.messages:
             del self._with_messages[channel]
-            if len(self._outboxes) - len(self._with_messages) > MAX_GAPS:
+            # Channels in flight cannot be forgotten yet: to look at them again with each message would take long.
+            if len(self._outboxes) - len(self._with_messages) > MAX_GAPS + self._gaps_in_flight:
                 self._report_gaps_to_all()
 
     def _report_gaps_to_all(self) -> None:
         for channel, outbox in list(self._outboxes.items()):
             if not (outbox.messages or outbox.in_flight):
                 del self._outboxes[channel]
+        self._gaps_in_flight = len(self._outboxes) - len(self._with_messages)
         self._outbox(self._control).overflowed = True
         self._schedule_flush(self._control)
 

@@ -446,6 +446,35 @@ async def test_a_process_that_drops_messages_to_many_addresses_reports_that_to_a
             await asyncio.sleep(0.01)
 
 
+async def test_while_redis_does_not_answer_what_was_dropped_is_rarely_looked_at_as_a_whole(
+    datastores: Datastores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although channels with a publication in flight cannot be forgotten: it would take longer with each channel."""
+    monkeypatch.setattr(redis_bus, "MAX_OUTBOX_MESSAGES", 10)
+    monkeypatch.setattr(redis_bus, "MAX_GAPS", 20)
+    async with Proxy(datastores.redis_url) as proxy:
+        bus, reports = RedisBus(proxy.url), 0
+        report = bus._report_gaps_to_all
+
+        def counted() -> None:
+            nonlocal reports
+            reports += 1
+            report()
+
+        monkeypatch.setattr(bus, "_report_gaps_to_all", counted)
+        await bus.start()
+        assert bus.receives_own_messages
+        proxy.blackhole()
+        for n in range(200):
+            bus.publish("greeting", {"n": n}, to=[f"a{n}"])
+            channel = bus._addresses.channel(f"a{n}")
+            async with asyncio.timeout(2):
+                while not bus._outboxes[channel].in_flight:
+                    await asyncio.sleep(0)
+        assert 1 <= reports <= 200 / 20
+        await bus.close()
+
+
 async def test_a_lost_publication_to_all_is_noticed_without_another_one(
     processes: Callable[[], RedisBus], server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
