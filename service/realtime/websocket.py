@@ -54,6 +54,9 @@ last. The kernel hands over up to 256 KB at once. As tiny frames, parsing them w
 and five such clients would block it all the time."""
 
 
+MAX_SPARE = 8
+"""Protocols that are kept for the next frames, of whichever connection: each is used for what is parsed at once."""
+
 BEFORE_FRAME = StreamReader.at_eof.__code__
 """What the parser runs while it waits for the first byte of a frame."""
 
@@ -83,10 +86,18 @@ class FrameProtocol(ServerProtocol):
         between_frames = innermost.gi_code is BEFORE_FRAME and not self.reader.buffer
         return between_frames and self.current_size is None and self.state is State.OPEN and not self.writes
 
-    def release(self) -> None:
-        """End the parser, and forget `on_frame`, for both refer to what refers to this protocol."""
-        self.parser.close()
+    def use_for(self, on_frame: Callable[[Frame], None]) -> None:
+        """Report frames to `on_frame` from now on. The protocol has to be idle."""
+        self._on_frame = on_frame
+
+    def detach(self) -> None:
+        """Forget `on_frame`, which refers to what refers to this protocol."""
         self._on_frame = _ignore_any_frame
+
+    def release(self) -> None:
+        """End the parser, which refers to this protocol, and forget `on_frame`."""
+        self.parser.close()
+        self.detach()
 
     def fail(self, code: int, reason: str = "") -> None:
         super().fail(code, PROTOCOL_CLOSE_REASONS.get(code, reason))
@@ -99,6 +110,10 @@ class FrameProtocol(ServerProtocol):
         self.events.clear()
         self.frames_read += 1
         self._on_frame(frame)
+
+
+_spare: list[FrameProtocol] = []
+"""Idle ones."""
 
 
 class WebSocket(Connection):
@@ -237,16 +252,30 @@ class WebSocket(Connection):
     def _needed_protocol(self) -> FrameProtocol:
         """Return the protocol; make one if there is none."""
         if self._protocol is None:
-            self._protocol = FrameProtocol(self._on_frame)
             if self.compressed:
+                self._protocol = FrameProtocol(self._on_frame)
                 # The messages that the peer sends. Those to the peer are compressed by `encode`.
                 self._protocol.extensions.append(permessage_deflate.decompressor())
+            elif _spare:
+                self._protocol = _spare.pop()
+                self._protocol.use_for(self._on_frame)
+            else:
+                self._protocol = FrameProtocol(self._on_frame)
         return self._protocol
 
     def _release_protocol(self) -> None:
         if self._protocol is not None:
             self._protocol.release()
             self._protocol = None
+
+    def _spare_protocol(self) -> None:
+        """Give up the protocol, which is idle: connections that are silent need none."""
+        if self._protocol and not self.compressed and len(_spare) < MAX_SPARE:
+            self._protocol.detach()
+            _spare.append(self._protocol)
+            self._protocol = None
+        else:
+            self._release_protocol()
 
     def _read(self) -> None:
         """Parse as many received bytes as one connection may in one iteration; schedule the rest for the next one."""
@@ -267,7 +296,7 @@ class WebSocket(Connection):
             self._adjust_reading()
             self._schedule_resume()
         elif protocol.is_idle:
-            self._release_protocol()
+            self._spare_protocol()
 
     def _schedule_resume(self) -> None:
         if self._buffer and self._reading_wanted() and not self._resume_scheduled:
