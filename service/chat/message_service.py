@@ -98,7 +98,11 @@ class MessageService:
         self._reconciler = CounterReconciler(conversations, messages, checkpoints, dispatcher)
         self._write_behind = WriteBehind(conversations, self._reconciler.mark_dirty)
         self._writes: Lanes[AppendMessage | ChangeMessage, StoredMessage] = Lanes(
-            self._write, list_of=lambda request: request.conversation_id, timeout=BATCH_TIMEOUT, on_batch=on_batch
+            self._write,
+            list_of=lambda request: request.conversation_id,
+            timeout=BATCH_TIMEOUT,
+            on_batch=on_batch,
+            on_results=self._on_written,
         )
         self._catch_ups = asyncio.Semaphore(MAX_CATCH_UPS)
         self.on_created: Callable[[Document], None] = lambda message: None
@@ -424,11 +428,16 @@ class MessageService:
         self, requests: Sequence[AppendMessage | ChangeMessage], contention: Contention | None
     ) -> Sequence[StoredMessage | Exception]:
         try:
-            outcomes = await self._append.write(requests, contention)
+            return await self._append.write(requests, contention)
         except BaseException:
             # Some of the batch may be stored, and nothing of it is published.
             self._reconciler.mark_dirty({request.conversation_id for request in requests}, recheck=True)
             raise
+
+    def _on_written(
+        self, requests: Sequence[AppendMessage | ChangeMessage], outcomes: Sequence[StoredMessage | Exception]
+    ) -> None:
+        """Publish what is stored."""
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, StoredMessage):
                 self._write_behind.add(outcome.message, created=isinstance(request, AppendMessage))
@@ -440,7 +449,6 @@ class MessageService:
             elif isinstance(outcome, Unavailable) or not isinstance(outcome, LoaError | Contended):
                 # The request may be stored all the same.
                 self._reconciler.mark_dirty([request.conversation_id], recheck=True)
-        return outcomes
 
     def _announce(self, stored: StoredMessage) -> None:
         conversation_id: ObjectId = stored.message["conversation_id"]

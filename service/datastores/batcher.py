@@ -3,7 +3,8 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
 from pymongo.errors import NetworkTimeout
@@ -61,11 +62,14 @@ class Batcher(Generic[Item, Result]):
         timeout: float | None = None,
         interval: float = 0.0,
         on_batch: Callable[[int], None] | None = None,
+        on_results: Callable[[Sequence[Item], Sequence[Result | Exception]], None] | None = None,
         on_contended: Callable[[list[Entry[Item, Result]]], None] | None = None,
         name: str | None = None,
     ) -> None:
         """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `interval`: seconds between the starts of two
         batches, at least, unless the second is full. `on_batch(size)` is called for each batch.
+        `on_results(items, results)` is called for each batch, before its submitters get the results, and after the next
+        one, if items wait, has begun.
 
         `on_contended(entries)` takes over those entries of a batch whose result is Contended. `name` is for logs and
         traces; None means the name of `run`. `max_batch` can be changed later.
@@ -76,6 +80,7 @@ class Batcher(Generic[Item, Result]):
         self._timeout = timeout
         self._interval = interval
         self._on_batch = on_batch
+        self._on_results = on_results
         self._on_contended = on_contended
         self._waiting: deque[Entry[Item, Result]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -127,16 +132,12 @@ class Batcher(Generic[Item, Result]):
         if self._on_batch:
             self._on_batch(len(batch))
         timer = self._start_timer(batch)
+        span = self._start_span(batch)
         try:
-            results = await self._run_traced(batch)
-        except asyncio.CancelledError:
-            for _, future, _ in batch:
-                future.cancel()
-            raise
-        except Exception as error:
-            for _, future, _ in batch:
-                if not future.done():
-                    future.set_exception(error)
+            with _within(span, end_on_exit=self._on_results is None):
+                results = await self._run([entry.item for entry in batch])
+        except BaseException as error:
+            _fail(batch, error)
             return
         finally:
             self._timed_out = False
@@ -150,6 +151,23 @@ class Batcher(Generic[Item, Result]):
         ]
         if contended and self._on_contended:
             self._on_contended(contended)
+        if self._on_results and self._waiting:
+            # The next batch begins first: the database works on it meanwhile.
+            asyncio.get_running_loop().call_soon(self._settle, batch, results, span)
+        else:
+            self._settle(batch, results, span)
+
+    def _settle(
+        self, batch: Sequence[Entry[Item, Result]], results: Sequence[Result | Exception], span: Span | None
+    ) -> None:
+        """Give the submitters of a batch their results."""
+        try:
+            if self._on_results:
+                with _within(span):
+                    self._on_results([entry.item for entry in batch], results)
+        except BaseException as error:
+            _fail(batch, error)
+            return
         for (_, future, _), result in zip(batch, results, strict=True):
             if future.done() or (isinstance(result, Contended) and self._on_contended):
                 continue
@@ -174,17 +192,13 @@ class Batcher(Generic[Item, Result]):
                 future.set_exception(_timeout_error())
         self._waiting.clear()
 
-    async def _run_traced(self, batch: Sequence[Entry[Item, Result]]) -> Sequence[Result | Exception]:
-        """Run `batch`; if any item is traced, in a child span of the first traced one, with links to the others."""
-        items = [item for item, _, _ in batch]
+    def _start_span(self, batch: Sequence[Entry[Item, Result]]) -> Span | None:
+        """If any item is traced, start a child span of the first traced one, with links to the others."""
         spans = [span for _, _, span in batch if span]
         if not spans:
-            # This task inherited the span of the submitter that started it, which is not part of this batch.
-            CURRENT_SPAN.set(None)
-            return await self._run(items)
+            return None
         first, *others = spans
-        with use_span(first.start_child(self._name, {"loa.batch": len(batch)}, others)):
-            return await self._run(items)
+        return first.start_child(self._name, {"loa.batch": len(batch)}, others)
 
     async def close(self, timeout: float = 5.0) -> None:
         """Refuse new items and run the waiting ones for at most `timeout` seconds; the rest get Unavailable."""
@@ -196,6 +210,25 @@ class Batcher(Generic[Item, Result]):
             if not future.done():
                 future.set_exception(Unavailable("The server is stopping."))
         self._waiting.clear()
+
+
+def _within(span: Span | None, *, end_on_exit: bool = True) -> AbstractContextManager[None]:
+    if span is None:
+        # The task inherited the span of the submitter that started it, which is not part of this batch.
+        CURRENT_SPAN.set(None)
+        return nullcontext()
+    return use_span(span, end_on_exit=end_on_exit)
+
+
+def _fail(batch: Sequence[Entry[Any, Any]], error: BaseException) -> None:
+    """Give all submitters of a batch this exception. If the batch was cancelled, they are, and it is raised."""
+    for _, future, _ in batch:
+        if not isinstance(error, Exception):
+            future.cancel()
+        elif not future.done():
+            future.set_exception(error)
+    if not isinstance(error, Exception):
+        raise error
 
 
 def _timeout_error() -> Unavailable:

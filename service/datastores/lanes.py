@@ -75,12 +75,18 @@ class Lanes(Generic[Item, Result]):
         max_batch: int = MAX_BATCH,
         timeout: float = BATCH_TIMEOUT,
         on_batch: Callable[[int], None] | None = None,
+        on_results: Callable[[Sequence[Item], Sequence[Result | Exception]], None] | None = None,
         busy_lanes: bool = False,
     ) -> None:
-        """For `max_batch`, `timeout` (seconds), `on_batch` see Batcher; they apply to each lane."""
+        """For `max_batch`, `timeout` (seconds), `on_batch`, `on_results` see Batcher; they apply to each lane."""
         self._list_of = list_of
         self._new_batcher = partial(
-            Batcher[Item, Result], max_batch=max_batch, timeout=timeout, on_batch=on_batch, name=run.__qualname__
+            Batcher[Item, Result],
+            max_batch=max_batch,
+            timeout=timeout,
+            on_batch=on_batch,
+            on_results=on_results,
+            name=run.__qualname__,
         )
         self._max_batch = max_batch
         self._run = run

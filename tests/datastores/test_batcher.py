@@ -99,3 +99,48 @@ async def test_an_item_without_others_and_a_full_batch_wait_for_no_interval() ->
         assert 2 == await batcher.submit(2)
         assert [3, 4, 5, 6] == await asyncio.gather(*map(batcher.submit, (3, 4, 5, 6)))
     assert [[1], [2], [3, 4], [5, 6]] == batches.started
+
+
+class Steps:
+    """Records when batches begin and end, and when their results are handled."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, list[int]]] = []
+        self.batcher: Batcher[int, int] = Batcher(self.run, on_results=self.handle)
+
+    async def run(self, items: Sequence[int]) -> Sequence[int | Exception]:
+        self.steps.append(("begin", list(items)))
+        await asyncio.sleep(0.01)
+        self.steps.append(("end", list(items)))
+        return [-item for item in items]
+
+    def handle(self, items: Sequence[int], results: Sequence[int | Exception]) -> None:
+        assert [-item for item in items] == list(results)
+        self.steps.append(("handle", list(items)))
+        if 13 in items:
+            raise ValueError("thirteen")
+
+
+async def test_the_next_batch_begins_before_the_results_of_the_last_are_handled() -> None:
+    """They are handled in the order of the batches, and before the submitters get them."""
+    steps = Steps()
+    first = steps.batcher.submit(1)
+    await asyncio.sleep(0)
+    others = [steps.batcher.submit(item) for item in (2, 3)]
+    first.add_done_callback(lambda _: steps.steps.append(("done", [1])))
+    assert [-1, -2, -3] == await asyncio.gather(first, *others)
+    expected = ["begin", "end", "begin", "handle", "done", "end", "handle"]
+    assert expected == [step for step, _ in steps.steps]
+    assert [1] == steps.steps[3][1]
+
+
+async def test_results_that_cannot_be_handled_are_an_error_for_their_submitters_alone() -> None:
+    steps = Steps()
+    first = steps.batcher.submit(13)
+    await asyncio.sleep(0)
+    second = steps.batcher.submit(2)
+    with pytest.raises(ValueError, match="thirteen"):
+        await first
+    assert -2 == await second
+    with pytest.raises(ValueError, match="thirteen"):
+        await steps.batcher.submit(13)
