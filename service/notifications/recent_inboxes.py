@@ -1,6 +1,7 @@
 """The inboxes of users who are being notified: read while their notifications are stored, and checked afterwards."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -19,8 +20,8 @@ CLOSE_TIMEOUT = 1.0
 
 
 class _Recent:
-    """`inbox` is the latest state that this process has sent. `due`: it was sent after the last check. `read_at`: when
-    the last read began."""
+    """`inbox` is the latest state that this process has sent, or has read to send. `due`: it was sent after the last
+    check. `read_at`: when the last read began."""
 
     __slots__ = ("due", "inbox", "read_at")
 
@@ -61,14 +62,20 @@ class RecentInboxes:
         kept = {user_id: self._users[user_id] for user_id in user_ids if user_id in self._users}
         found = {user_id: each.inbox for user_id, each in kept.items() if now - each.read_at < MAX_AGE}
         if missing := [user_id for user_id in user_ids if user_id not in found]:
-            found |= await self._store.inboxes(missing)
+            read = await self._store.inboxes(missing)
+            for user_id, inbox in read.items():
+                # For the marks until the notification is stored. What was sent before is for the check to compare.
+                self._users.setdefault(user_id, _Recent(inbox, now))
+            self._notified.set()
+            found |= read
         return found
 
     def stored(self, user_id: str, seq: int, loaded: Inbox) -> Inbox:
         """Return the inbox of a user whose notification `seq` has been stored. `loaded`: their inbox from `load`."""
         recent = self._users.get(user_id)
         if recent is None:
-            recent = self._users[user_id] = _Recent(loaded, time.monotonic())
+            # Storing has taken longer than until a check.
+            recent = self._users[user_id] = _Recent(loaded, -math.inf)
         recent.inbox = _combined(recent.inbox, loaded).with_last_seq(seq)
         recent.due = True
         self._notified.set()

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Collection
 
 import pytest
 
 from service.common.errors import Unavailable
+from service.datastores.sequenced_log import Appended
 from service.notifications import recent_inboxes
 from service.notifications.inbox_store import Inbox
+from service.notifications.models import NotificationRequest
 from service.notifications.number_set import NumberSet
 from service.notifications.recent_inboxes import RecentInboxes
 from service.realtime.event import Event
@@ -56,6 +59,37 @@ async def test_a_mark_of_the_same_process_counts_at_once(process: ServiceProcess
     assert (3, 4) == sent[-1]
     await asyncio.gather(notified(process, user, 1), process.notifications.mark_read_up_to(user, 2))
     assert (3, 5) == sent[-1]
+
+
+async def test_a_mark_counts_while_the_first_notification_after_a_pause_is_being_stored(
+    process: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await process.add_user()
+    await notified(process, user, 3)
+    for _ in range(2):
+        await process.read_states.recent.check()
+    sent, read, marked = sent_counts(process), asyncio.Event(), asyncio.Event()
+    inboxes, append = process.inboxes.inboxes, process.store.append
+
+    async def note_read(user_ids: Collection[str]) -> dict[str, Inbox]:
+        found = await inboxes(user_ids)
+        read.set()
+        return found
+
+    async def append_later(request: NotificationRequest) -> Appended:
+        await marked.wait()
+        return await append(request)
+
+    monkeypatch.setattr(process.inboxes, "inboxes", note_read)
+    monkeypatch.setattr(process.store, "append", append_later)
+    storing = asyncio.create_task(notified(process, user, 1))
+    await read.wait()
+    # The task that has read goes on first.
+    await asyncio.sleep(0)
+    assert 1 == await process.notifications.mark_read_up_to(user, 2)
+    marked.set()
+    await storing
+    assert (2, 4) == sent[-1]
 
 
 async def test_inboxes_are_checked_in_the_background_and_on_closing(
