@@ -27,7 +27,8 @@ from service.posts.recipients import RecipientSelector
 log = structlog.get_logger()
 
 GRACE = timedelta(minutes=1)
-"""A request that began before a deletion has ended after this time, and so has the dispatch of a notification."""
+"""A request that began before a deletion has ended after this time, also in a process that has not heard of it (see
+BusCache), and so has the dispatch of a notification."""
 RECOVERY_INTERVAL = 30.0
 """Seconds between two looks for deletions that are to be completed."""
 BATCH_SIZE = 100

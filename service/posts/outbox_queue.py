@@ -11,8 +11,6 @@ from service.posts.pending import Pending
 
 BUSY = 8
 """Documents of one lane that wait: from then on it gets batches of its own."""
-
-
 BURST = 0.01
 """Seconds after a batch for which a lane waits for as many documents as there were of it, in the batch and behind."""
 MAX_BURST = 16
