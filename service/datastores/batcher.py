@@ -67,7 +67,7 @@ class Batcher(Generic[Item, Result]):
         name: str | None = None,
     ) -> None:
         """`timeout` in seconds (see BATCH_TIMEOUT); None means no limit. `interval`: seconds between the starts of two
-        batches, at least, unless the second is full. `on_batch(size)` is called for each batch.
+        batches, at least, unless the second is full when the first ends. `on_batch(size)` is called for each batch.
         `on_results(items, results)` is called for each batch, before its submitters get the results, and after the next
         one, if items wait, has begun.
 

@@ -20,8 +20,8 @@ LEASE_TTL = 5.0
 class LeasedTask:
     """Runs `work` while this process holds the lease, and cancels it once it does not.
 
-    Two processes may run it for a moment, so the work has to be harmless if they do. While Redis is
-    unavailable, the lease expires, and the work then waits until Redis answers; a shorter outage does not stop it. If
+    Two processes may run it for a moment, so the work has to be harmless if they do. An outage of Redis that is shorter
+    than the lease does not stop the work. A longer one does, when the lease expires, until Redis answers again. If
     `work` fails, it runs again, with backoff.
     """
 

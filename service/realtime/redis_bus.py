@@ -36,8 +36,9 @@ MAX_OUTBOX_BYTES = 32 * 1024 * 1024
 """Limits of what waits for an unavailable Redis, for all channels together. Beyond either, the oldest message to one
 channel is dropped, and a GAP message there reports that to the other processes."""
 MAX_GAPS = 10_000
-"""Channels without a message that waits, of which some were dropped: 10 MB. If there are more, a GAP message to all
-processes stands for those to each: all that they hear may have been dropped."""
+"""Channels without a message that waits, of which some were dropped: 10 MB. If there are more, beside those that were
+in flight at the last such message, a GAP message to all processes stands for those to each: all that they hear may have
+been dropped."""
 COMPARE_INTERVAL = 40.0
 """Seconds between two comparisons of what has arrived with what was published: the loss of the last message to an
 address, or to all, would not be noticed otherwise."""
