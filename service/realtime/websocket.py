@@ -84,7 +84,8 @@ class FrameProtocol(ServerProtocol):
         while (inner := innermost.gi_yieldfrom) is not None:
             innermost = inner
         between_frames = innermost.gi_code is BEFORE_FRAME and not self.reader.buffer
-        return between_frames and self.current_size is None and self.state is State.OPEN and not self.writes
+        between_messages = self.current_size is None and not self.fragments
+        return between_frames and between_messages and self.state is State.OPEN and not self.writes
 
     def use_for(self, on_frame: Callable[[Frame], None]) -> None:
         """Report frames to `on_frame` from now on. The protocol has to be idle."""
