@@ -10,6 +10,7 @@ from tests.e2e.accessibility import serious_violations
 from tests.e2e.app_page import AppPage
 from tests.e2e.conftest import CreateUser, OpenApp
 from tests.e2e.test_screens import DEVICES
+from tests.e2e.waiting import wait_until
 
 UPLOADS = "**/api/v1/attachments?*"
 NOTES = FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"Some notes\n")
@@ -238,7 +239,7 @@ async def test_an_expired_url_is_no_obstacle(open_app: OpenApp, create_user: Cre
     await app.page.evaluate(COUNT_URLS)
     await image.evaluate("image => { image.src += '&again' }")
     await expect(image).to_have_attribute("src", re.compile("^blob:"))
-    await app.page.wait_for_function("objectUrls.size === 0")
+    await wait_until(app.page, "objectUrls.size === 0")
     await expect(image).to_have_js_property("complete", True)
     await app.page.evaluate("() => { Date.now = () => new Date().getTime() + 86_400_000 }")
     async with app.page.expect_download() as download:
@@ -345,7 +346,7 @@ async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create
     await expect(phone.page.get_by_role("heading", name="Posts")).to_be_visible()
     await phone.page.go_back()
     await expect(phone.messages).to_have_count(1)
-    await phone.page.wait_for_function("history.state === null")
+    await wait_until(phone.page, "history.state === null")
     # Nor after a reload, and an image that is opened at once stays open.
     await phone.messages.get_by_role("link", name="other.jpg").tap()
     await expect(phone.page.get_by_role("dialog", name="other.jpg")).to_be_visible()
@@ -354,5 +355,5 @@ async def test_images_are_enlarged_one_after_the_other(open_app: OpenApp, create
     await expect(phone.page.get_by_role("dialog", name="other.jpg")).to_be_visible()
     await phone.page.go_back()
     await expect(phone.page.get_by_role("dialog")).to_have_count(0)
-    await phone.page.wait_for_function("history.state === null")
+    await wait_until(phone.page, "history.state === null")
     await expect(phone.messages).to_have_count(1)

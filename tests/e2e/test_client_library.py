@@ -7,6 +7,7 @@ from playwright.async_api import Page, expect
 from tests.e2e.conftest import CreateUser, NewPage
 from tests.e2e.site import Site
 from tests.e2e.user import PASSWORD, User
+from tests.e2e.waiting import wait_until
 from tests.running import ROOT
 
 README = ROOT / "service/web/client/README.md"
@@ -109,13 +110,13 @@ async def test_the_tabs_of_a_site_follow_its_sign_out_and_the_next_user(
     tabs = [page, await page.context.new_page()]
     for tab in tabs:
         await tab.goto(site.origin)
-        await tab.wait_for_function("loa.socket.status === 'signed-out'")
+        await wait_until(tab, "loa.socket.status === 'signed-out'")
 
     async def become(user: User | None, status: str, *messages: str) -> None:
         site.user = user
         await tabs[0].evaluate("loa.session.refresh()")
         for tab in tabs:
-            await tab.wait_for_function("status => loa.socket.status === status", arg=status)
+            await wait_until(tab, "status => loa.socket.status === status", arg=status)
             await expect(tab.locator("#list")).to_have_text("\n".join(messages))
             assert await tab.evaluate("loa.session.user?.id ?? null") == (user.id if user else None)
 

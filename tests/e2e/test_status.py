@@ -7,6 +7,7 @@ from playwright.async_api import Browser, expect
 from tests.conftest import STATUS_TOKEN
 from tests.e2e.accessibility import serious_violations
 from tests.e2e.conftest import TIMEOUT, CreateUser
+from tests.e2e.waiting import wait_until
 from tests.running import Server
 
 BACKGROUNDS: dict[Literal["light", "dark"], str] = {"light": "rgb(247, 246, 243)", "dark": "rgb(19, 21, 20)"}
@@ -47,7 +48,7 @@ async def test_charts_follow_the_metrics_and_the_token_stays_secret(
     # Skip the interval until the next poll.
     await page.clock.fast_forward("00:02")
     for name in ("201", "new_message"):
-        await page.wait_for_function(HAS_CHANGED, arg=name)
+        await wait_until(page, HAS_CHANGED, arg=name)
     for theme, background in BACKGROUNDS.items():
         await page.emulate_media(color_scheme=theme)
         assert background == await page.evaluate("getComputedStyle(document.body).backgroundColor")
