@@ -67,9 +67,9 @@ class FrameProtocol(ServerProtocol):
     The first violation in the order of the bytes determines the close code, however TCP has segmented them.
     """
 
-    def __init__(self, on_frame: Callable[[Frame], None]) -> None:
+    def __init__(self) -> None:
         super().__init__(state=State.OPEN, max_size=MAX_MESSAGE_BYTES, logger=logger)
-        self._on_frame = on_frame
+        self._on_frame: Callable[[Frame], None] = _ignore_any_frame
         self.frames_read = 0
         self.fragments: list[bytes] = []
         """Those received of a message that is not complete."""
@@ -253,15 +253,11 @@ class WebSocket(Connection):
     def _needed_protocol(self) -> FrameProtocol:
         """Return the protocol; make one if there is none."""
         if self._protocol is None:
+            self._protocol = _spare.pop() if _spare and not self.compressed else FrameProtocol()
+            self._protocol.use_for(self._on_frame)
             if self.compressed:
-                self._protocol = FrameProtocol(self._on_frame)
                 # The messages that the peer sends. Those to the peer are compressed by `encode`.
                 self._protocol.extensions.append(permessage_deflate.decompressor())
-            elif _spare:
-                self._protocol = _spare.pop()
-                self._protocol.use_for(self._on_frame)
-            else:
-                self._protocol = FrameProtocol(self._on_frame)
         return self._protocol
 
     def _release_protocol(self) -> None:
