@@ -11,13 +11,14 @@ from service.posts.comment_store import CommentStore, Parent
 from service.posts.mute_store import Mute, MuteStore
 from service.posts.post_store import Commented, PostStore
 from service.realtime.bus import Bus
-from service.realtime.bus_cache import BusCache, ExistenceCache
+from service.realtime.bus_cache import BusCache
+from service.realtime.existence_cache import ExistenceCache
 
 
 class CommentCaches:
     """The posts and comments that are commented on, who comments, and who does not want to know; see BusCache.
 
-    Whoever stores a change of one of these calls `changed` of its cache.
+    The service that stores a change of one of these calls `changed` of its cache.
     """
 
     def __init__(

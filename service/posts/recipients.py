@@ -33,12 +33,7 @@ class RecipientSelector:
 
         Raises Unavailable, at once or from the future.
         """
-        known = None if notice.mentions else self._known(notice)
-        if known is None:
-            return self._selections.submit(notice)
-        selected: asyncio.Future[list[PostRequest]] = asyncio.get_running_loop().create_future()
-        selected.set_result(known)
-        return selected
+        return self._selections.submit(notice)
 
     async def candidates(self, notices: Sequence[Notice]) -> list[list[Candidate]]:
         """Return who is concerned by each notice, also if they do not want to be notified. Raises Unavailable."""
@@ -61,13 +56,6 @@ class RecipientSelector:
     async def close(self) -> None:
         await self._selections.close()
 
-    def _known(self, notice: Notice) -> list[PostRequest] | None:
-        """Return the notifications of a notice without mentions, if this process knows all that they depend on."""
-        candidates = strongest(ObjectId(notice.sender.id), notice.candidates)
-        blocks = self._blocks.known({block for each in candidates for block in _blocks(notice, each)})
-        mutes = self._mutes.known({_mute(notice, each) for each in candidates})
-        return None if blocks is None or mutes is None else _requests(notice, candidates, blocks, mutes)
-
     async def _select(self, notices: Sequence[Notice]) -> list[list[PostRequest]]:
         found = await self.candidates(notices)
         pairs = [(notice, candidate) for notice, each in zip(notices, found, strict=True) for candidate in each]
@@ -75,18 +63,14 @@ class RecipientSelector:
             self._blocks.existing({block for pair in pairs for block in _blocks(*pair)}),
             self._mutes.existing({_mute(*pair) for pair in pairs}),
         )
-        return [_requests(notice, candidates, blocks, mutes) for notice, candidates in zip(notices, found, strict=True)]
-
-
-def _requests(
-    notice: Notice, candidates: Iterable[Candidate], blocks: set[Block], mutes: set[Mute]
-) -> list[PostRequest]:
-    """Return the notifications of those candidates who want one. `blocks`, `mutes`: those that exist."""
-    return [
-        notice.request(*candidate)
-        for candidate in candidates
-        if blocks.isdisjoint(_blocks(notice, candidate)) and _mute(notice, candidate) not in mutes
-    ]
+        return [
+            [
+                notice.request(*candidate)
+                for candidate in candidates
+                if blocks.isdisjoint(_blocks(notice, candidate)) and _mute(notice, candidate) not in mutes
+            ]
+            for notice, candidates in zip(notices, found, strict=True)
+        ]
 
 
 def _blocks(notice: Notice, candidate: Candidate) -> set[Block]:

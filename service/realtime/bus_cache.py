@@ -26,10 +26,10 @@ class _Entry(NamedTuple, Generic[Value]):
 
 
 class BusCache(Generic[Key, Value]):
-    """Keeps values by key. Whoever stores a change calls `changed`, and all processes forget the value.
+    """Keeps values by key. The service that stores a change calls `changed`, and all processes forget the value.
 
     A change by another process is reflected once the bus has brought word of it, a few milliseconds later. While the
-    bus is not connected, each value is read anew.
+    bus is not connected, `get` reads each value from the database.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class BusCache(Generic[Key, Value]):
         return found
 
     def changed(self, keys: Collection[Key]) -> None:
-        """Let every process read these values anew. To be called after a change has been stored. Never raises."""
+        """Let every process read these values again. To be called after a change has been stored. Never raises."""
         if keys:
             self._bus.publish(self._kind, {"keys": [_name(key) for key in keys]})
 
@@ -112,35 +112,6 @@ class BusCache(Generic[Key, Value]):
         self._usable_since = self._clock()
         self._entries.clear()
         self._changed_at.clear()
-
-
-class ExistenceCache(Generic[Key]):
-    """Keeps which keys exist; see BusCache."""
-
-    def __init__(
-        self, bus: Bus, kind: str, read: Callable[[Collection[Key]], Awaitable[set[Key]]], **options: Any
-    ) -> None:
-        """`read(keys)` returns those of the keys that exist."""
-
-        async def exists(keys: Collection[Key]) -> dict[Key, bool]:
-            found = await read(keys)
-            return {key: key in found for key in keys}
-
-        self._cache: BusCache[Key, bool] = BusCache(bus, kind, exists, **options)
-        self.changed = self._cache.changed
-
-    def known(self, keys: Iterable[Key]) -> set[Key] | None:
-        """Return those of these keys that exist, or None if one of them has to be looked up."""
-        known = self._cache.known(keys)
-        return None if known is None else _existing(known)
-
-    async def existing(self, keys: Iterable[Key]) -> set[Key]:
-        """Return those of these keys that exist. Raises what `read` raises."""
-        return _existing(await self._cache.get(set(keys)))
-
-
-def _existing(known: Mapping[Key, bool]) -> set[Key]:
-    return {key for key, exists in known.items() if exists}
 
 
 def _name(key: Hashable) -> str:

@@ -9,8 +9,8 @@ from service.realtime.event import Event
 INTERVAL = 0.25
 """Seconds between two events with the same key: nobody reads a number that changes more often."""
 GRACE = 0.05
-"""Seconds after INTERVAL in which an event is delivered at once, because it comes with others, in one write. Without
-one, the last event is delivered by itself."""
+"""Seconds after INTERVAL in which an event is delivered at once, because it comes with others, in one write. If none
+comes, the last event is delivered alone."""
 
 Deliver = Callable[[Collection[str] | None, Event], None]
 

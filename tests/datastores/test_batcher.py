@@ -64,7 +64,7 @@ async def test_slow_write_times_out_for_its_submitters_and_still_completes(
 
 
 class Batches:
-    """Runs batches, the first of which ends when it is told to."""
+    """Runs batches. The first one ends when the test sets `go_on`."""
 
     def __init__(self) -> None:
         self.started: list[list[int]] = []

@@ -8,7 +8,7 @@ import pytest
 
 from service.realtime import bus_cache
 from service.realtime.bus import LocalBus
-from service.realtime.bus_cache import MAX_AGE, BusCache, ExistenceCache
+from service.realtime.bus_cache import MAX_AGE, BusCache
 
 
 class Clock:
@@ -70,6 +70,17 @@ class Stored:
     async def get(self, *keys: str) -> dict[str, int]:
         return await self.cache.get(keys)
 
+    async def overtaken(self) -> tuple[asyncio.Task[dict[str, int]], asyncio.Event]:
+        """Begin a read that finds "a" before it changes, and ends when the event is set."""
+        self.slow = go_on = asyncio.Event()
+        reading = asyncio.create_task(self.get("a"))
+        while not self.reads:
+            await asyncio.sleep(0)
+        self.slow = None
+        self.values["a"] = 2
+        self.cache.changed(["a"])
+        return reading, go_on
+
 
 @pytest.fixture
 def stored() -> Stored:
@@ -98,13 +109,8 @@ async def test_what_does_not_exist_is_looked_for_each_time(stored: Stored) -> No
 
 
 async def test_a_read_that_a_change_overtakes_is_not_kept(stored: Stored) -> None:
-    stored.slow = asyncio.Event()
-    reading = asyncio.create_task(stored.get("a"))
-    while not stored.reads:
-        await asyncio.sleep(0)
-    stored.values["a"] = 2
-    stored.cache.changed(["a"])
-    stored.slow.set()
+    reading, go_on = await stored.overtaken()
+    go_on.set()
     assert {"a": 1} == await reading
     with stored.reading(["a"]):
         assert {"a": 2} == await stored.get("a")
@@ -112,15 +118,9 @@ async def test_a_read_that_a_change_overtakes_is_not_kept(stored: Stored) -> Non
 
 
 async def test_an_earlier_read_that_ends_later_is_not_kept(stored: Stored) -> None:
-    stored.slow = asyncio.Event()
-    early = asyncio.create_task(stored.get("a"))
-    while not stored.reads:
-        await asyncio.sleep(0)
-    stored.values["a"] = 2
-    stored.cache.changed(["a"])
-    slow, stored.slow = stored.slow, None
+    early, go_on = await stored.overtaken()
     assert {"a": 2} == await stored.get("a")
-    slow.set()
+    go_on.set()
     assert {"a": 1} == await early
     assert {"a": 2} == await stored.get("a")
 
@@ -170,25 +170,3 @@ async def test_everything_is_read_again_after_too_many_changes(stored: Stored, m
     stored.cache.changed(["10"])
     with stored.reading(["a"]):
         await stored.get("a")
-
-
-async def test_what_does_not_exist_is_known_too() -> None:
-    """For pairs, whose names do not depend on how a process came to know them."""
-    blocks = {("a", "b")}
-    reads = 0
-
-    async def existing(keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        nonlocal reads
-        reads += 1
-        return blocks.intersection(keys)
-
-    cache: ExistenceCache[tuple[str, str]] = ExistenceCache(LocalBus(), "pairs", existing)
-    pairs = [("a", "b"), ("b", "a")]
-    assert cache.known(pairs) is None
-    assert {("a", "b")} == await cache.existing(pairs) == cache.known(pairs) == await cache.existing(pairs)
-    assert 1 == reads
-    blocks.add(("b", "a"))
-    cache.changed([("b", "a")])
-    assert {("a", "b")} == cache.known(pairs[:1])
-    assert set(pairs) == await cache.existing(pairs)
-    assert 2 == reads

@@ -189,7 +189,7 @@ def _usable(key: dict[str, Any], fields: dict[str, Any], *, is_multikey: bool) -
 
 
 def _listed(condition: Any) -> list[Any] | None:
-    """Return the values of a condition that is a list of values, each of which is looked up by itself; else None."""
+    """Return the values of a condition that lists values, for a lookup of each; None for other conditions."""
     if not isinstance(condition, dict) or condition.keys() != {"$in"}:
         return None
     values = condition["$in"]
