@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from service.datastores.mongo import Mongo
+from service.realtime.bus import LocalBus
 from tests.conftest import Datastores
 from tests.notifications.api_user import ApiUser
 from tests.notifications.service_process import ServiceProcess
@@ -17,11 +18,13 @@ StartProcess = Callable[..., ServiceProcess]
 
 @pytest.fixture
 async def start_process(mongo: Mongo) -> AsyncIterator[StartProcess]:
-    """Call it to start a process; all share one database. Keyword arguments go to the NotificationOutbox."""
+    """Call it to start a process. All share one database and hear of changes there. Keyword arguments go to the
+    NotificationOutbox."""
     started: list[ServiceProcess] = []
+    cache_bus = LocalBus()
 
     def start(**outbox_options: Any) -> ServiceProcess:
-        started.append(ServiceProcess(mongo.database, **outbox_options))
+        started.append(ServiceProcess(mongo.database, cache_bus=cache_bus, **outbox_options))
         return started[-1]
 
     await start().create_indexes()

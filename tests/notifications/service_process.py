@@ -47,7 +47,7 @@ from service.posts.recipients import RecipientSelector
 from service.posts.service import PostService
 from service.posts.views import PostViews
 from service.posts.visibility import Visibility
-from service.realtime.bus import LocalBus
+from service.realtime.bus import Bus, LocalBus
 from service.realtime.dispatcher import Dispatcher
 from service.realtime.event import Event
 from service.realtime.event_stream import EventStream
@@ -62,11 +62,15 @@ NOBODY = new_id()
 
 
 class ServiceProcess:
-    """`notifications_database`: where notifications are stored, if not in `database`. `outbox_options`: see
-    NotificationOutbox."""
+    """`notifications_database`: where notifications are stored, if not in `database`. `cache_bus`: the bus of the
+    CommentCaches, if processes share them. `outbox_options`: see NotificationOutbox."""
 
     def __init__(
-        self, database: Database, notifications_database: Database | None = None, **outbox_options: Any
+        self,
+        database: Database,
+        notifications_database: Database | None = None,
+        cache_bus: Bus | None = None,
+        **outbox_options: Any,
     ) -> None:
         if notifications_database is None:
             notifications_database = database
@@ -98,7 +102,7 @@ class ServiceProcess:
         self.post_store = PostStore(database)
         self.comment_store = CommentStore(database, self.post_store)
         self.comment_caches = CommentCaches(
-            bus, self.post_store, self.comment_store, self.users, self.blocks, self.mutes
+            cache_bus or bus, self.post_store, self.comment_store, self.users, self.blocks, self.mutes
         )
         self.contexts = CommentContextLoader(self.comment_caches, self.post_store, self.comment_store, self.users)
         self.comment_notices = CommentNotices(self.comment_store, self.post_store, self.contexts)
